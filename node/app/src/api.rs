@@ -1,0 +1,448 @@
+//! The local API over this node's rooms: translates between what the gateway speaks and what the
+//! rooms do. No decision is made here.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use commonhold_client::types;
+use commonhold_drive::{Drive, DriveError, DrivePath};
+use commonhold_format::drive::Name;
+use commonhold_format::ids::{ContractId, NodeId, PartyId};
+use commonhold_format::note::SignedNote;
+use commonhold_format::statement::Statement;
+use commonhold_gateway::{ApiFault, NodeApi};
+use commonhold_ledger::Ledger;
+use commonhold_net::Net;
+use commonhold_store::{Role, Store};
+use data_encoding::HEXLOWER;
+use futures::future::BoxFuture;
+use tokio::io::AsyncRead;
+
+use crate::owner::Owner;
+
+/// What the API reaches.
+pub struct Api {
+    /// The network.
+    pub net: Net,
+    /// Chunks and contracts.
+    pub store: Store,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Who signs here.
+    pub party: PartyId,
+    /// The owner's half, if files are kept through this node.
+    pub owner: Option<(Arc<Owner>, Arc<Drive>)>,
+    /// Does this node lend disk?
+    pub lends: bool,
+    /// Where the API listens.
+    pub url: String,
+    /// Since when.
+    pub started: Instant,
+    /// When a silent holder counts as gone.
+    pub absent_after_seconds: u64,
+}
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, ApiFault>>;
+type Archive = Pin<Box<dyn AsyncRead + Send>>;
+
+fn fault(code: &'static str, message: impl Into<String>) -> ApiFault {
+    ApiFault::new(code, message)
+}
+
+fn drive_fault(error: DriveError) -> ApiFault {
+    fault(error.code(), error.to_string())
+}
+
+/// Runs blocking work of the store or ledger off the API's threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiFault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| fault("internal", "an internal task failed"))
+}
+
+impl Api {
+    fn owner(&self) -> Result<&(Arc<Owner>, Arc<Drive>), ApiFault> {
+        self.owner.as_ref().ok_or_else(|| {
+            fault("wrong_role", "this node keeps no files: set enabled = true under [owner] in commonhold.toml")
+        })
+    }
+
+    async fn describe(&self) -> Result<types::Status, ApiFault> {
+        let peers = self.net.peers().await;
+        let connected = peers.iter().filter(|peer| peer.connected).count() as u64;
+        let mut problems = Vec::new();
+        if connected == 0 {
+            problems.push("no other node is connected: check [network] bootstrap and this machine's network".to_owned());
+        }
+        let storage = self.lends.then(|| {
+            let usage = self.store.usage();
+            types::Storage {
+                allotted_bytes: usage.allotted_bytes,
+                used_bytes: usage.used_bytes,
+                dead_bytes: usage.dead_bytes,
+                free_bytes: usage.free_bytes,
+                chunks: usage.chunks,
+            }
+        });
+        let mut drive_status = None;
+        if let Some((owner, drive)) = &self.owner {
+            let (agent, absent) = (owner.clone(), self.absent_after_seconds);
+            let (degraded_segments, segments) = blocking(move || agent.redundancy(absent)).await?;
+            let status = drive.status().await;
+            problems.extend(status.warnings);
+            if degraded_segments > 0 {
+                problems.push(format!(
+                    "{degraded_segments} of {segments} segments lack a chunk: `commonhold repair now` makes them whole"
+                ));
+            }
+            drive_status = Some(types::DriveStatus {
+                sequence: status.sequence,
+                forks: status.forks.len() as u64,
+                segments,
+                degraded_segments,
+            });
+        }
+        Ok(types::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role: if self.lends { types::Role::Provider } else { types::Role::Owner },
+            peer_id: self.net.node().to_string(),
+            party: self.party.to_string(),
+            addresses: self.net.addresses(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            api: self.url.clone(),
+            storage,
+            drive: drive_status,
+            contracts: self.store.contracts().len() as u64,
+            peers_connected: connected,
+            ledger: types::LedgerHead { size: self.ledger.len(), root: HEXLOWER.encode(&self.ledger.root()) },
+            problems,
+        })
+    }
+
+    async fn known_peers(&self) -> Vec<types::Peer> {
+        let mut peers: Vec<types::Peer> = self
+            .net
+            .peers()
+            .await
+            .into_iter()
+            .map(|peer| {
+                let known = self.owner.as_ref().and_then(|(owner, _)| owner.directory.get(&peer.node));
+                types::Peer {
+                    peer_id: peer.node.to_string(),
+                    party: known.as_ref().map(|known| known.record.party.to_string()),
+                    addresses: peer.addresses,
+                    connected: peer.connected,
+                    round_trip_ms: peer.round_trip_ms,
+                    transport: peer.transport.map(|transport| transport.to_string()),
+                    free_bytes: known.and_then(|known| known.record.offer).map(|offer| offer.free_bytes),
+                }
+            })
+            .collect();
+        peers.sort_by(|a, b| a.peer_id.cmp(&b.peer_id));
+        peers
+    }
+
+    fn contract_infos(&self) -> Vec<types::ContractInfo> {
+        self.store
+            .contracts()
+            .iter()
+            .filter_map(|id| Some((id, self.store.contract(id)?)))
+            .map(|(id, state)| {
+                let revision = state.revision.as_ref().map(|(revision, _)| revision);
+                let (role, counterparty) = match state.role {
+                    Role::Owner => (types::Role::Owner, state.contract.provider),
+                    Role::Provider => (types::Role::Provider, state.contract.owner),
+                };
+                types::ContractInfo {
+                    contract: id.to_string(),
+                    role,
+                    counterparty: counterparty.to_string(),
+                    provider: state.contract.node.to_string(),
+                    sequence: revision.map_or(0, |revision| revision.sequence),
+                    held_bytes: revision.map_or(0, |revision| revision.held_bytes),
+                    held_chunks: revision.map_or(0, |revision| revision.held_chunks),
+                    span: revision.map_or(0, |revision| revision.span),
+                    inventory_root: revision
+                        .map_or_else(|| HEXLOWER.encode(&[0; 32]), |revision| HEXLOWER.encode(&revision.inventory_root)),
+                    next_epoch: state.next_epoch,
+                }
+            })
+            .collect()
+    }
+
+    fn view_ledger(ledger: &Ledger, me: &PartyId, from: u64, count: usize) -> Result<types::LedgerView, String> {
+        let checkpoint = ledger.checkpoint().map_err(|error| error.to_string())?;
+        let Ok(head) = commonhold_format::statement::Checkpoint::from_text(checkpoint.text()) else {
+            return Err("the ledger's own checkpoint cannot be read".to_owned());
+        };
+        let entries = ledger
+            .entries(from, count)
+            .into_iter()
+            .map(|(index, note)| {
+                let (kind, summary) = summarize(&note);
+                let note = String::from_utf8_lossy(&note.to_bytes()).into_owned();
+                types::LedgerEntry { index, kind: kind.to_owned(), summary, note }
+            })
+            .collect();
+        let balances = ledger
+            .balances(me)
+            .map_err(|error| error.to_string())?
+            .into_iter()
+            .map(|balance| types::Balance {
+                contract: balance.contract.to_string(),
+                counterparty: balance.counterparty.to_string(),
+                role: if balance.owed_to_me < 0 || matches!(balance.role, commonhold_ledger::Role::Owner) {
+                    types::Role::Owner
+                } else {
+                    types::Role::Provider
+                },
+                owed_to_me_microcredits: i64::try_from(balance.owed_to_me)
+                    .unwrap_or(if balance.owed_to_me < 0 { i64::MIN } else { i64::MAX }),
+                receipt_sequence: balance.receipt_sequence,
+                byte_seconds: balance.byte_seconds.to_string(),
+                egress_bytes: balance.egress_bytes,
+                audits_passed: balance.audits_passed,
+                audits_failed: balance.audits_failed,
+            })
+            .collect();
+        Ok(types::LedgerView {
+            origin: head.origin,
+            size: head.size,
+            root: HEXLOWER.encode(&head.root),
+            checkpoint: String::from_utf8_lossy(&checkpoint.to_bytes()).into_owned(),
+            entries,
+            balances,
+        })
+    }
+}
+
+/// The kind of a note, and one line for a person.
+fn summarize(note: &SignedNote) -> (&'static str, String) {
+    let signatures = note.signatures().len();
+    match Statement::of(note) {
+        Ok(Statement::Contract(contract)) => (
+            "contract",
+            format!(
+                "contract {} with node {}, {} signatures",
+                short(&contract.id().to_string()),
+                short_peer(&contract.node),
+                signatures
+            ),
+        ),
+        Ok(Statement::Revision(revision)) => (
+            "revision",
+            format!(
+                "revision {} of {}: {} chunks, {} bytes held, {signatures} signatures",
+                revision.sequence,
+                short(&revision.contract.to_string()),
+                revision.held_chunks,
+                revision.held_bytes
+            ),
+        ),
+        Ok(Statement::Receipt(receipt)) => (
+            "receipt",
+            format!(
+                "receipt {} of {}: {} microcredits owed, {} audits passed, {} failed, {signatures} signatures",
+                receipt.sequence,
+                short(&receipt.contract.to_string()),
+                receipt.owed_microcredits,
+                receipt.audits_passed,
+                receipt.audits_failed
+            ),
+        ),
+        Ok(Statement::AuditIntent(intent)) => (
+            "audit-intent",
+            format!("audit {} of {} announced", intent.epoch, short(&intent.contract.to_string())),
+        ),
+        Ok(Statement::AuditRecord(record)) => (
+            "audit-record",
+            format!(
+                "audit {} of {}: {}, {} leaves right, {} chunks lost",
+                record.epoch,
+                short(&record.contract.to_string()),
+                record.outcome.as_str(),
+                record.leaves,
+                record.lost_chunks
+            ),
+        ),
+        Err(_) => ("unknown", "a note of a kind that this version does not know".to_owned()),
+    }
+}
+
+fn short(hex: &str) -> &str {
+    hex.get(..12).unwrap_or(hex)
+}
+
+fn short_peer(node: &NodeId) -> String {
+    let text = node.to_string();
+    format!("…{}", &text[text.len().saturating_sub(8)..])
+}
+
+impl NodeApi for Api {
+    fn status(&self) -> Answer<'_, types::Status> {
+        Box::pin(self.describe())
+    }
+
+    fn peers(&self) -> Answer<'_, Vec<types::Peer>> {
+        Box::pin(async move { Ok(self.known_peers().await) })
+    }
+
+    fn list(&self, path: String) -> Answer<'_, types::Listing> {
+        Box::pin(async move {
+            let (_, drive) = self.owner()?;
+            let path: DrivePath = path.parse().map_err(drive_fault)?;
+            let entries = drive.list(&path).await.map_err(drive_fault)?;
+            let entries = entries
+                .into_iter()
+                .map(|entry| types::FileEntry {
+                    name: entry.name,
+                    path: entry.path.to_string(),
+                    kind: match entry.kind {
+                        commonhold_drive::ListKind::File => types::FileKind::File,
+                        commonhold_drive::ListKind::Folder => types::FileKind::Folder,
+                    },
+                    bytes: entry.bytes,
+                    modified_ms: entry.modified_ms,
+                    executable: entry.executable,
+                })
+                .collect();
+            Ok(types::Listing { path: path.to_string(), entries })
+        })
+    }
+
+    fn put(&self, to: String, name: Option<String>, archive: Archive) -> Answer<'_, types::PutReport> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            let (_, drive) = self.owner()?;
+            let to: DrivePath = to.parse().map_err(drive_fault)?;
+            let name = match name {
+                Some(name) => Some(Name::new(&name).map_err(|error| fault("bad_path", error.to_string()))?),
+                None => None,
+            };
+            let report = drive.put_archive(&to, name, archive).await.map_err(drive_fault)?;
+            Ok(types::PutReport {
+                stored: report.stored,
+                files: report.files,
+                folders: report.folders,
+                bytes: report.bytes,
+                segments: report.segments,
+                seconds: begun.elapsed().as_secs_f64(),
+                skipped: report
+                    .skipped
+                    .into_iter()
+                    .map(|skipped| types::Skipped { path: skipped.path, why: skipped.why })
+                    .collect(),
+                warnings: report.warnings,
+            })
+        })
+    }
+
+    fn get(&self, path: String, prefer: Option<NodeId>) -> Answer<'_, Archive> {
+        Box::pin(async move {
+            let (_, drive) = self.owner()?;
+            let path: DrivePath = path.parse().map_err(drive_fault)?;
+            drive.get_archive(&path, prefer).await.map_err(drive_fault)
+        })
+    }
+
+    fn remove(&self, path: String) -> Answer<'_, types::Removed> {
+        Box::pin(async move {
+            let (_, drive) = self.owner()?;
+            let path: DrivePath = path.parse().map_err(drive_fault)?;
+            let removed = drive.remove(&path).await.map_err(drive_fault)?;
+            Ok(types::Removed {
+                path: removed.path,
+                files: removed.files,
+                bytes: removed.bytes,
+                warnings: removed.warnings,
+            })
+        })
+    }
+
+    fn audit(&self, provider: Option<NodeId>, nonce: Option<[u8; 32]>) -> Answer<'_, types::AuditReport> {
+        Box::pin(async move {
+            let (owner, _) = self.owner()?;
+            let audited =
+                owner.audit_now(provider, nonce).await.map_err(|error| fault("internal", error))?;
+            let audits = audited
+                .into_iter()
+                .map(|audited| types::Audit {
+                    provider: audited.node.to_string(),
+                    contract: audited.contract.to_string(),
+                    epoch: audited.epoch,
+                    outcome: outcome(audited.outcome),
+                    leaves: u64::from(audited.report.leaves),
+                    lost_chunks: audited.report.lost.iter().map(ToString::to_string).collect(),
+                    held_bytes: audited.held_bytes,
+                    reason: audited.reason,
+                    evidence: HEXLOWER.encode(&audited.evidence),
+                })
+                .collect();
+            Ok(types::AuditReport { audits })
+        })
+    }
+
+    fn repair(&self, absent_after_seconds: Option<u64>) -> Answer<'_, types::RepairReport> {
+        Box::pin(async move {
+            let (owner, _) = self.owner()?;
+            let absent = absent_after_seconds.unwrap_or(self.absent_after_seconds);
+            let report = owner.repair_now(absent).await.map_err(|error| fault("internal", error))?;
+            Ok(types::RepairReport {
+                segments: report.segments,
+                full: report.full,
+                repaired_segments: report.repaired_segments,
+                rebuilt_chunks: report.rebuilt_chunks,
+                rebuilt_bytes: report.rebuilt_bytes,
+                at_risk: report.at_risk,
+                lost: report.lost,
+            })
+        })
+    }
+
+    fn contracts(&self) -> Answer<'_, Vec<types::ContractInfo>> {
+        Box::pin(async move { Ok(self.contract_infos()) })
+    }
+
+    fn inventory(&self, contract: ContractId, from: u64) -> Answer<'_, types::InventoryPage> {
+        Box::pin(async move {
+            let store = self.store.clone();
+            let entries = blocking(move || {
+                store.with_inventory(&contract, |inventory| {
+                    let skip = usize::try_from(from).unwrap_or(usize::MAX);
+                    (from..)
+                        .zip(inventory.entries().iter().skip(skip))
+                        .take(types::INVENTORY_PAGE_MAX)
+                        .map(|(index, entry)| types::InventoryEntry {
+                            index,
+                            offset: entry.offset,
+                            len: u64::from(entry.len),
+                            chunk: entry.chunk.map(|chunk| chunk.to_string()),
+                        })
+                        .collect()
+                })
+            })
+            .await?
+            .ok_or_else(|| fault("not_found", "this node has no such contract"))?;
+            Ok(types::InventoryPage { entries })
+        })
+    }
+
+    fn ledger(&self, from: u64, count: usize) -> Answer<'_, types::LedgerView> {
+        Box::pin(async move {
+            let (ledger, me) = (self.ledger.clone(), self.party);
+            blocking(move || Self::view_ledger(&ledger, &me, from, count))
+                .await?
+                .map_err(|error| fault("internal", error))
+        })
+    }
+}
+
+fn outcome(outcome: commonhold_format::statement::AuditOutcome) -> types::AuditOutcome {
+    use commonhold_format::statement::AuditOutcome as Found;
+    match outcome {
+        Found::Passed => types::AuditOutcome::Passed,
+        Found::WrongBytes => types::AuditOutcome::WrongBytes,
+        Found::NoAnswer => types::AuditOutcome::NoAnswer,
+        Found::Offline => types::AuditOutcome::Offline,
+        Found::Quarantined => types::AuditOutcome::Quarantined,
+    }
+}

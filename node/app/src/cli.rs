@@ -1,0 +1,186 @@
+//! The command line as clap sees it: names, flags, help. What the commands do is in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Encrypted files on disks that other people lend, proven and paid for, without a company.
+#[derive(Debug, Parser)]
+#[command(name = "commonhold", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// The node's data directory.
+    #[arg(long, global = true, env = "COMMONHOLD_DATA_DIR", default_value_os_t = default_data_dir())]
+    pub data_dir: PathBuf,
+    /// Print one JSON document instead of lines for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+fn default_data_dir() -> PathBuf {
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
+        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local").join("share"))
+    });
+    base.unwrap_or_default().join("commonhold")
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a data directory: keys, recovery phrase, API token, commented configuration.
+    Init(Init),
+    /// Run the node of the data directory in the foreground.
+    Up(Up),
+    /// Say how the running node is.
+    Status,
+    /// Store files and folders.
+    Put(Put),
+    /// Fetch a file or folder.
+    Get(Get),
+    /// List a folder.
+    Ls {
+        /// A path in the drive.
+        #[arg(default_value = "/")]
+        path: String,
+    },
+    /// Remove a file or folder.
+    Rm {
+        /// A path in the drive.
+        path: String,
+    },
+    /// List the nodes that the running node knows.
+    Peers,
+    /// Challenge providers to prove that they hold what they signed for.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Give segments that lack chunks their chunks back.
+    #[command(subcommand)]
+    Repair(Repair),
+    /// Read the node's signed ledger.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Start a local network of provider nodes and one owner, until Ctrl-C or SIGTERM.
+    Devnet(Devnet),
+    /// Show the whole life of some files on a local network, every step verified.
+    Demo(Demo),
+}
+
+/// Flags of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Lend this much disk, like "500 GiB".
+    #[arg(long, value_name = "SIZE")]
+    pub provide: Option<crate::config::ByteSize>,
+    /// Join the network through this node: a multiaddr that ends in /p2p/PEER_ID. May be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub bootstrap: Vec<crate::config::Multiaddr>,
+    /// Listen here instead of on port 4701 of all interfaces. May be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<crate::config::Multiaddr>,
+    /// Loopback address of the local API.
+    #[arg(long, value_name = "ADDRESS")]
+    pub api: Option<crate::config::LoopbackAddress>,
+    /// Take the identity from a recovery phrase, read from the terminal or from standard input.
+    #[arg(long)]
+    pub restore: bool,
+}
+
+/// Flags of `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Stop when standard input ends: for programs that start nodes and must not leave any behind.
+    #[arg(long)]
+    pub stop_with_stdin: bool,
+}
+
+/// Flags of `put`.
+#[derive(Debug, Args)]
+pub struct Put {
+    /// Files and folders.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Store under this path of the drive. With one PATH it is its new path, unless it is a folder
+    /// there already or ends in "/"; then, and with several, PATHs go into it.
+    #[arg(long, value_name = "PATH")]
+    pub to: Option<String>,
+}
+
+/// Flags of `get`.
+#[derive(Debug, Args)]
+pub struct Get {
+    /// A path in the drive.
+    pub path: String,
+    /// Where to write it: a new path, or a folder that exists to put it into.
+    pub dest: PathBuf,
+    /// Ask this provider first wherever it holds a chunk.
+    #[arg(long, value_name = "PEER_ID")]
+    pub prefer: Option<String>,
+}
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Audit every provider now.
+    Now {
+        /// Only this one.
+        #[arg(long, value_name = "PEER_ID")]
+        provider: Option<String>,
+        /// Use this nonce (64 hexadecimal digits) instead of a random one, which makes the drawn
+        /// leaves known beforehand: to repeat or to plan an audit.
+        #[arg(long, value_name = "HEX")]
+        nonce: Option<String>,
+    },
+}
+
+/// `repair …`
+#[derive(Debug, Subcommand)]
+pub enum Repair {
+    /// Look at every segment now.
+    Now {
+        /// Count a holder as gone after this long out of reach, like "24 h"; without it, holders
+        /// that are out of reach now count as gone.
+        #[arg(long, value_name = "DURATION")]
+        absent_after: Option<crate::config::Span>,
+    },
+}
+
+/// `ledger …`
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Show notes and balances.
+    Show {
+        /// Begin at this note.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Show at most this many notes.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1000))]
+        count: u64,
+    },
+}
+
+/// Flags of `devnet`.
+#[derive(Debug, Args)]
+pub struct Devnet {
+    /// Number of provider nodes.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub nodes: u16,
+    /// Folder for the data directories and devnet.json; made if missing. A network that was there
+    /// before is started again with its data.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Disk that each provider lends.
+    #[arg(long, default_value = "10 GiB", value_name = "SIZE")]
+    pub disk: crate::config::ByteSize,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Files and folders to store; without any, the project's own source tree.
+    pub files: Vec<PathBuf>,
+    /// Keep the network's folder instead of removing it at the end, and print where it is.
+    #[arg(long)]
+    pub keep: bool,
+}

@@ -1,0 +1,383 @@
+//! What each command does. Most are a call to the running node of the data directory and lines, or
+//! one JSON document, about its answer.
+
+pub mod transfer;
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use commonhold_client::Client;
+use commonhold_client::types::{AuditOutcome, AuditRequest, FileKind, RepairRequest};
+use commonhold_format::keys::RootSecret;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::cli::{self, Cli, Command};
+use crate::config::Config;
+use crate::datadir::{DataDir, Places, random_secret, read_api};
+use crate::progress::{bytes_bar, human};
+
+/// Runs one command.
+///
+/// # Errors
+/// A sentence for the person who typed it.
+pub async fn run(cli: Cli) -> Result<()> {
+    let dir = cli.data_dir.as_path();
+    let json = cli.json;
+    match cli.command {
+        Command::Init(flags) => init(dir, flags, json),
+        Command::Up(flags) => up(dir, flags).await,
+        Command::Status => status(&connect(dir)?, json).await,
+        Command::Put(flags) => interruptible(put(&connect(dir)?, flags, json), "nothing of this put was stored").await,
+        Command::Get(flags) => {
+            interruptible(get(&connect(dir)?, flags, json), "nothing was written").await
+        }
+        Command::Ls { path } => ls(&connect(dir)?, &path, json).await,
+        Command::Rm { path } => rm(&connect(dir)?, &path, json).await,
+        Command::Peers => peers(&connect(dir)?, json).await,
+        Command::Audit(cli::Audit::Now { provider, nonce }) => {
+            audit(&connect(dir)?, AuditRequest { provider, nonce }, json).await
+        }
+        Command::Repair(cli::Repair::Now { absent_after }) => {
+            let absent_after_seconds = Some(absent_after.map_or(0, |span| span.0));
+            repair(&connect(dir)?, RepairRequest { absent_after_seconds }, json).await
+        }
+        Command::Ledger(cli::LedgerCommand::Show { from, count }) => {
+            ledger(&connect(dir)?, from, count, json).await
+        }
+        Command::Devnet(flags) => crate::devnet::run(flags).await,
+        Command::Demo(flags) => crate::demo::run(flags).await,
+    }
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => signals.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}
+
+/// Runs a transfer; on Ctrl-C gives it up and says what that means.
+async fn interruptible(work: impl Future<Output = Result<()>>, consequence: &str) -> Result<()> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = stop_signal() => Err(anyhow!("interrupted: {consequence}; what was there before is untouched")),
+    }
+}
+
+/// A client for the node that runs on `dir`.
+fn connect(dir: &Path) -> Result<Client> {
+    let Some((url, token)) = read_api(&Places::new(dir))? else {
+        bail!("no node is running for {0}: start it with `commonhold --data-dir {0} up`", dir.display());
+    };
+    Ok(Client::new(&url, &token)?)
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn init(dir: &Path, flags: cli::Init, json: bool) -> Result<()> {
+    let root = if flags.restore {
+        RootSecret::from_phrase(&read_phrase()?)?
+    } else {
+        RootSecret::from_bytes(*random_secret())
+    };
+    let mut config = Config::default();
+    if let Some(disk) = flags.provide {
+        config.provider.enabled = true;
+        config.provider.disk = disk;
+    }
+    config.network.bootstrap = flags.bootstrap;
+    if !flags.listen.is_empty() {
+        config.network.listen = flags.listen;
+    }
+    if let Some(api) = flags.api {
+        config.api.listen = api;
+    }
+    DataDir::init(dir, &root, &config)?;
+    let file = Places::new(dir).config();
+    let phrase = (!flags.restore).then(|| root.phrase());
+    if json {
+        return print_json(&json!({
+            "data_dir": dir,
+            "config": file,
+            "party": root.party_key().id().to_string(),
+            "phrase": phrase.as_deref(),
+        }));
+    }
+    println!("made {}", dir.display());
+    println!("configuration: {}", file.display());
+    if let Some(phrase) = phrase {
+        println!();
+        println!("Recovery phrase: whoever has these 24 words has your files and credits. Without them,");
+        println!("nobody can bring them back. Write them down now; they are not shown again.");
+        println!();
+        let words: Vec<&str> = phrase.split(' ').collect();
+        for (line, row) in words.chunks(6).enumerate() {
+            let numbered: Vec<String> =
+                row.iter().enumerate().map(|(at, word)| format!("{:>2} {word:<9}", line * 6 + at + 1)).collect();
+            println!("  {}", numbered.join(" ").trim_end());
+        }
+        println!();
+    }
+    println!("next: commonhold --data-dir {} up", dir.display());
+    Ok(())
+}
+
+/// The phrase from the terminal without echo, or from standard input. Never from an argument.
+fn read_phrase() -> Result<Zeroizing<String>> {
+    const PHRASE_LEN_MAX: u64 = 1024;
+    if std::io::stdin().is_terminal() {
+        let typed = rpassword::prompt_password("recovery phrase (24 words): ")?;
+        return Ok(Zeroizing::new(typed));
+    }
+    let mut phrase = Zeroizing::new(String::new());
+    std::io::stdin().take(PHRASE_LEN_MAX).read_to_string(&mut phrase).context("the phrase cannot be read")?;
+    Ok(phrase)
+}
+
+async fn up(dir: &Path, flags: cli::Up) -> Result<()> {
+    let stop = async move {
+        if flags.stop_with_stdin {
+            tokio::select! {
+                () = stop_signal() => {}
+                () = end_of_stdin() => {}
+            }
+        } else {
+            stop_signal().await;
+        }
+    };
+    crate::node::run(dir, stop).await
+}
+
+async fn end_of_stdin() {
+    let (ended, end) = tokio::sync::oneshot::channel();
+    // A thread of its own: a read of standard input cannot be cancelled.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    let _ = end.await;
+}
+
+async fn status(client: &Client, json: bool) -> Result<()> {
+    let status = client.status().await?;
+    if json {
+        return print_json(&status);
+    }
+    println!("{} node {}", status.role.as_str(), status.peer_id);
+    println!("party      {}", status.party);
+    println!("up for     {} s, version {}", status.uptime_seconds, status.version);
+    println!("local API  {}", status.api);
+    for address in &status.addresses {
+        println!("address    {address}");
+    }
+    println!("peers      {} connected", status.peers_connected);
+    println!("contracts  {}", status.contracts);
+    if let Some(storage) = status.storage {
+        println!(
+            "disk       {} used ({} of it dead), {} free, {} lent, {} chunks",
+            human(storage.used_bytes),
+            human(storage.dead_bytes),
+            human(storage.free_bytes),
+            human(storage.allotted_bytes),
+            storage.chunks
+        );
+    }
+    if let Some(drive) = status.drive {
+        println!(
+            "drive      version {}, {} segments, {} lack a chunk, {} forks",
+            drive.sequence, drive.segments, drive.degraded_segments, drive.forks
+        );
+    }
+    println!("ledger     {} notes, root {}", status.ledger.size, status.ledger.root);
+    if status.problems.is_empty() {
+        println!("no problems");
+    }
+    for problem in &status.problems {
+        println!("problem    {problem}");
+    }
+    Ok(())
+}
+
+/// Where `put` stores: the folder, and the new name if there is one.
+async fn destination(client: &Client, to: Option<&str>, paths: usize) -> Result<(String, Option<String>)> {
+    let Some(to) = to else { return Ok(("/".to_owned(), None)) };
+    if paths > 1 || to.ends_with('/') {
+        return Ok((to.to_owned(), None));
+    }
+    match client.list(to).await {
+        // A file lists itself under its own path; a folder lists its children, if any.
+        Ok(listing) if !listing.entries.iter().any(|entry| entry.path == listing.path) => {
+            return Ok((to.to_owned(), None));
+        }
+        Ok(_) => {}
+        Err(commonhold_client::ClientError::Api { code, .. }) if code == "not_found" => {}
+        Err(error) => return Err(error.into()),
+    }
+    let (folder, name) = to.rsplit_once('/').unwrap_or(("", to));
+    let folder = if folder.is_empty() { "/" } else { folder };
+    Ok((folder.to_owned(), Some(name.to_owned())))
+}
+
+async fn put(client: &Client, flags: cli::Put, json: bool) -> Result<()> {
+    let plan = transfer::Plan::of(&flags.paths, &[])?;
+    let (folder, name) = destination(client, flags.to.as_deref(), flags.paths.len()).await?;
+    for (path, why) in &plan.skipped {
+        eprintln!("passed over {}: {why}", path.display());
+    }
+    let bar = bytes_bar("put", plan.bytes, json);
+    let report = transfer::upload(client, plan, &folder, name.as_deref(), &bar).await?;
+    bar.finish_and_clear();
+    for warning in &report.warnings {
+        eprintln!("note: {warning}");
+    }
+    if json {
+        return print_json(&report);
+    }
+    for path in &report.stored {
+        println!("{path}");
+    }
+    Ok(())
+}
+
+async fn get(client: &Client, flags: cli::Get, json: bool) -> Result<()> {
+    let listing = client.list(&flags.path).await?;
+    let bytes = listing.entries.iter().map(|entry| entry.bytes).sum();
+    let bar = bytes_bar("get", bytes, json);
+    let downloaded =
+        transfer::download(client, &flags.path, &flags.dest, flags.prefer.as_deref(), &bar).await?;
+    bar.finish_and_clear();
+    if json {
+        return print_json(&downloaded);
+    }
+    println!("{}", downloaded.path.display());
+    Ok(())
+}
+
+async fn ls(client: &Client, path: &str, json: bool) -> Result<()> {
+    let listing = client.list(path).await?;
+    if json {
+        return print_json(&listing);
+    }
+    for entry in &listing.entries {
+        match entry.kind {
+            FileKind::Folder => println!("{:>12}  {}/", "-", entry.path),
+            FileKind::File => println!("{:>12}  {}", entry.bytes, entry.path),
+        }
+    }
+    Ok(())
+}
+
+async fn rm(client: &Client, path: &str, json: bool) -> Result<()> {
+    let removed = client.remove(path).await?;
+    for warning in &removed.warnings {
+        eprintln!("note: {warning}");
+    }
+    if json {
+        return print_json(&removed);
+    }
+    println!("removed {}: {} files, {}", removed.path, removed.files, human(removed.bytes));
+    Ok(())
+}
+
+async fn peers(client: &Client, json: bool) -> Result<()> {
+    let peers = client.peers().await?;
+    if json {
+        return print_json(&peers);
+    }
+    for peer in &peers {
+        let link = match (&peer.transport, peer.round_trip_ms) {
+            (Some(transport), Some(ms)) => format!("{transport}, {ms} ms"),
+            (Some(transport), None) => transport.clone(),
+            (None, _) => "not connected".to_owned(),
+        };
+        let offer = peer.free_bytes.map_or_else(|| "lends nothing".to_owned(), |free| format!("{} free", human(free)));
+        println!("{}  {link:<14}  {offer}", peer.peer_id);
+    }
+    Ok(())
+}
+
+async fn audit(client: &Client, request: AuditRequest, json: bool) -> Result<()> {
+    let report = client.audit(&request).await?;
+    if json {
+        print_json(&report)?;
+    } else {
+        for audit in &report.audits {
+            println!(
+                "{}  {:<11}  {} leaves over {}: {}",
+                audit.provider,
+                audit.outcome.as_str(),
+                audit.leaves,
+                human(audit.held_bytes),
+                audit.reason
+            );
+        }
+        if report.audits.is_empty() {
+            println!("nothing to audit: no provider holds anything of this owner");
+        }
+    }
+    let failed = report.audits.iter().filter(|audit| audit.outcome != AuditOutcome::Passed).count();
+    if failed > 0 {
+        bail!("{failed} of {} audits did not pass", report.audits.len());
+    }
+    Ok(())
+}
+
+async fn repair(client: &Client, request: RepairRequest, json: bool) -> Result<()> {
+    let report = client.repair(&request).await?;
+    if json {
+        print_json(&report)?;
+    } else {
+        println!(
+            "{} of {} segments have all their chunks; {} chunks ({}) were made again in {} segments",
+            report.full,
+            report.segments,
+            report.rebuilt_chunks,
+            human(report.rebuilt_bytes),
+            report.repaired_segments
+        );
+    }
+    if report.lost > 0 {
+        bail!("{} segments have too few chunks left to be read now", report.lost);
+    }
+    if report.at_risk > 0 {
+        bail!("{} segments still lack chunks: connect to more providers and repair again", report.at_risk);
+    }
+    Ok(())
+}
+
+async fn ledger(client: &Client, from: u64, count: u64, json: bool) -> Result<()> {
+    let view = client.ledger(from, usize::try_from(count)?).await?;
+    if json {
+        return print_json(&view);
+    }
+    for entry in &view.entries {
+        println!("{:>6}  {}", entry.index, entry.summary);
+    }
+    println!("{} notes, root {}", view.size, view.root);
+    for balance in &view.balances {
+        println!(
+            "{} microcredits from {} (receipt {}, {} audits passed, {} failed)",
+            balance.owed_to_me_microcredits,
+            balance.counterparty,
+            balance.receipt_sequence,
+            balance.audits_passed,
+            balance.audits_failed
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! Files to and from a running node, as tar streams over its API.
+//!
+//! Invariant: an upload that could not read a file whole and unchanged is aborted, and the node
+//! then shows nothing of it; a download appears under its final name only when it is complete.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, FileTimes};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::pin::Pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail};
+use commonhold_client::Client;
+use commonhold_client::types::PutReport;
+use indicatif::ProgressBar;
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+/// Pieces of an archive on their way to the node that may wait in memory.
+const PIECES_MAX: usize = 8;
+/// Size of a piece.
+const PIECE_LEN: usize = 256 * 1024;
+
+/// What an upload will contain: counted before the first byte is sent.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is passed over, with the reason.
+    pub skipped: Vec<(PathBuf, String)>,
+    items: Vec<Item>,
+}
+
+#[derive(Debug)]
+struct Item {
+    source: PathBuf,
+    name: PathBuf,
+    folder: bool,
+}
+
+impl Plan {
+    /// Walks `paths`. Symbolic links and special files inside folders are passed over; so are
+    /// direct children of a path that have one of the names in `without`.
+    ///
+    /// # Errors
+    /// When a path is missing or cannot be read, or two have the same name.
+    pub fn of(paths: &[PathBuf], without: &[&str]) -> Result<Self> {
+        let mut plan = Self::default();
+        let mut names = BTreeMap::new();
+        for path in paths {
+            let full = fs::canonicalize(path).with_context(|| path.display().to_string())?;
+            let name = full.file_name().with_context(|| format!("{} has no name to store it under", path.display()))?;
+            if let Some(other) = names.insert(name.to_owned(), path) {
+                bail!("{} and {} have the same name; store one with --to", other.display(), path.display());
+            }
+            plan.walk(&full, Path::new(name), without)?;
+        }
+        Ok(plan)
+    }
+
+    /// The regular files: where each is read, and its path in the drive.
+    pub fn regular_files(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        let files = self.items.iter().filter(|item| !item.folder);
+        files.map(|item| (item.source.as_path(), item.name.as_path()))
+    }
+
+    /// The names at the drive's root.
+    pub fn roots(&self) -> impl Iterator<Item = &Path> {
+        self.items.iter().map(|item| item.name.as_path()).filter(|name| name.components().count() == 1)
+    }
+
+    fn walk(&mut self, root: &Path, name: &Path, without: &[&str]) -> Result<()> {
+        let wanted = |entry: &walkdir::DirEntry| {
+            entry.depth() != 1 || !without.iter().any(|name| entry.file_name() == *name)
+        };
+        for entry in walkdir::WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(wanted) {
+            let entry = entry.map_err(|error| anyhow!("{error}"))?;
+            let below = entry.path().strip_prefix(root).context("a path left its folder")?;
+            let name = if below.as_os_str().is_empty() { name.to_owned() } else { name.join(below) };
+            let kind = entry.file_type();
+            if kind.is_dir() {
+                self.items.push(Item { source: entry.into_path(), name, folder: true });
+            } else if kind.is_file() {
+                let metadata = entry.metadata().map_err(|error| anyhow!("{error}"))?;
+                self.files += 1;
+                self.bytes += metadata.len();
+                self.items.push(Item { source: entry.into_path(), name, folder: false });
+            } else {
+                let what = if kind.is_symlink() { "a symbolic link" } else { "not a regular file" };
+                self.skipped.push((entry.into_path(), what.to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Stores what `plan` names: into folder `to`, and under `new_name` if it is one file or folder.
+///
+/// # Errors
+/// The file that could not be read, or what the node answered.
+pub async fn upload(
+    client: &Client,
+    plan: Plan,
+    to: &str,
+    new_name: Option<&str>,
+    bar: &ProgressBar,
+) -> Result<PutReport> {
+    let (pieces, archive) = mpsc::channel(PIECES_MAX);
+    let bar = bar.clone();
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut out = Pieces { buffer: Vec::with_capacity(PIECE_LEN), pieces };
+        match write_archive(&plan, &mut out, &bar).and_then(|()| Ok(out.flush()?)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // The node must see an error, never a clean end.
+                let _ = out.pieces.blocking_send(Err(io::Error::other("the upload was given up")));
+                Err(error)
+            }
+        }
+    });
+    let stream = futures::stream::unfold(archive, |mut archive| async move {
+        archive.recv().await.map(|piece| (piece, archive))
+    });
+    let body = StreamReader::new(Box::pin(stream));
+    let answer = client.put_archive(to, new_name, body).await;
+    match (writer.await.context("the archive writer failed")?, answer) {
+        // A refusal by the node ends the stream, which the writer sees as a broken pipe.
+        (Err(error), Err(refusal)) if is_broken_pipe(&error) => Err(refusal.into()),
+        (Err(error), _) => Err(error),
+        (Ok(()), answer) => Ok(answer?),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Collects what tar writes into pieces for the channel.
+struct Pieces {
+    buffer: Vec<u8>,
+    pieces: mpsc::Sender<io::Result<io::Cursor<Vec<u8>>>>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PIECE_LEN {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_LEN));
+        self.pieces.blocking_send(Ok(io::Cursor::new(piece))).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+fn write_archive(plan: &Plan, out: &mut Pieces, bar: &ProgressBar) -> Result<()> {
+    let mut builder = tar::Builder::new(&mut *out);
+    for item in &plan.items {
+        let mut header = tar::Header::new_gnu();
+        if item.folder {
+            let metadata = fs::metadata(&item.source).with_context(|| item.source.display().to_string())?;
+            header.set_metadata(&metadata);
+            header.set_size(0);
+            builder.append_data(&mut header, &item.name, io::empty())?;
+            continue;
+        }
+        let mut file = File::open(&item.source).with_context(|| item.source.display().to_string())?;
+        let before = file.metadata().with_context(|| item.source.display().to_string())?;
+        header.set_metadata(&before);
+        header.set_size(before.len());
+        let mut whole = Exactly { left: before.len(), file: &mut file, bar };
+        builder
+            .append_data(&mut header, &item.name, &mut whole)
+            .map_err(|error| named(error, &item.source))?;
+        let left = whole.left;
+        let after = file.metadata().with_context(|| item.source.display().to_string())?;
+        let same = after.len() == before.len()
+            && (after.mtime(), after.mtime_nsec()) == (before.mtime(), before.mtime_nsec());
+        if left > 0 || !same {
+            bail!("{} changed while it was being read; nothing of this put was stored, try again", item.source.display());
+        }
+    }
+    builder.finish()?;
+    Ok(())
+}
+
+/// Names the file in an error of reading it; a broken pipe is the node's doing and stays as it is.
+fn named(error: io::Error, file: &Path) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        error.into()
+    } else {
+        anyhow::Error::new(error).context(file.display().to_string())
+    }
+}
+
+/// Reads as many bytes as the file had when it was opened, and counts them.
+struct Exactly<'a> {
+    left: u64,
+    file: &'a mut File,
+    bar: &'a ProgressBar,
+}
+
+impl Read for Exactly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read(&mut buffer[..most])?;
+        self.left -= read as u64;
+        self.bar.inc(read as u64);
+        Ok(read)
+    }
+}
+
+/// What a download wrote.
+#[derive(Debug, serde::Serialize)]
+pub struct Downloaded {
+    /// Where it is now.
+    pub path: PathBuf,
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Fetches `path` of the drive to `dest`: a new path, a file to replace, or a folder to put it into.
+///
+/// # Errors
+/// What the node answered, or what could not be written. Nothing half-fetched stays behind.
+pub async fn download(
+    client: &Client,
+    path: &str,
+    dest: &Path,
+    prefer: Option<&str>,
+    bar: &ProgressBar,
+) -> Result<Downloaded> {
+    let name = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("drive");
+    let target = if dest.is_dir() { dest.join(name) } else { dest.to_owned() };
+    if target.is_dir() {
+        bail!("{} exists already; choose another place", target.display());
+    }
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    if !parent.is_dir() {
+        bail!("{} is not a folder", parent.display());
+    }
+    let archive = client.get_archive(path, prefer).await?;
+    let archive: Pin<Box<dyn AsyncRead + Send>> = Box::pin(archive);
+    let bridge = SyncIoBridge::new(archive);
+    let bar = bar.clone();
+    tokio::task::spawn_blocking(move || {
+        let partial = Partial::create(&parent)?;
+        let mut downloaded = unpack(bridge, &partial.0, &bar)?;
+        let mut roots = fs::read_dir(&partial.0)?;
+        let root = roots.next().context("the node sent nothing")??;
+        if roots.next().is_some() {
+            bail!("the node sent more than was asked for");
+        }
+        fs::rename(root.path(), &target).with_context(|| target.display().to_string())?;
+        downloaded.path = target;
+        Ok(downloaded)
+    })
+    .await
+    .context("the download's writer failed")?
+}
+
+/// A hidden folder beside the target; gone, with what is in it, when dropped.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn create(parent: &Path) -> Result<Self> {
+        let unique = crate::datadir::random_secret();
+        let name = format!(".commonhold-partial-{}", data_encoding::HEXLOWER.encode(&unique[..8]));
+        let path = parent.join(name);
+        fs::create_dir(&path).with_context(|| parent.display().to_string())?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn unpack(archive: impl Read, into: &Path, bar: &ProgressBar) -> Result<Downloaded> {
+    let mut archive = tar::Archive::new(archive);
+    let mut downloaded = Downloaded { path: into.to_owned(), files: 0, bytes: 0 };
+    // A folder's time is set last: writing into it would change it.
+    let mut folders = Vec::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.into_owned();
+        if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+            bail!("the node sent the unsafe path {}", name.display());
+        }
+        let path = into.join(&name);
+        let modified = UNIX_EPOCH + Duration::from_secs(entry.header().mtime()?);
+        match entry.header().entry_type() {
+            tar::EntryType::Directory => {
+                fs::create_dir(&path)?;
+                folders.push((path, modified));
+            }
+            tar::EntryType::Regular => {
+                let mut file = File::create_new(&path)?;
+                let copied = io::copy(&mut bar.wrap_read(&mut entry), &mut file)?;
+                if copied != entry.size() {
+                    bail!("the download ended early");
+                }
+                if entry.header().mode()? & 0o100 != 0 {
+                    file.set_permissions(fs::Permissions::from_mode(0o755))?;
+                }
+                set_modified(&file, modified)?;
+                downloaded.files += 1;
+                downloaded.bytes += copied;
+            }
+            other => bail!("the node sent an entry of the unexpected kind {other:?}"),
+        }
+    }
+    // Read on to the end of the stream: an error there means that the archive is not whole.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    for (path, modified) in folders.into_iter().rev() {
+        set_modified(&File::open(path)?, modified)?;
+    }
+    Ok(downloaded)
+}
+
+fn set_modified(file: &File, modified: SystemTime) -> io::Result<()> {
+    file.set_times(FileTimes::new().set_modified(modified))
+}

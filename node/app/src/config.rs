@@ -1,0 +1,424 @@
+//! `commonhold.toml`: what an operator may set, with defaults, and errors that name file and line.
+//!
+//! Invariant: a [`Config`] in memory has been checked whole; a misspelt key, a bad size, duration
+//! or address never gets further than [`Config::load`]. Not here: keys and tokens, which have
+//! files of their own (see [`crate::datadir`]).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+
+use commonhold_format::statement::Prices;
+use serde::{Deserialize, Serialize};
+
+/// Everything that `commonhold.toml` may say. Each table and key may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How this node is reached and whom it knows.
+    pub network: NetworkConfig,
+    /// The local HTTP API.
+    pub api: ApiConfig,
+    /// Lending disk to others.
+    pub provider: ProviderConfig,
+    /// Keeping one's own files.
+    pub owner: OwnerConfig,
+}
+
+/// Table `[network]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// Multiaddrs to listen on.
+    pub listen: Vec<Multiaddr>,
+    /// Multiaddrs, each ending in `/p2p/PEER_ID`, of nodes to join the network through.
+    pub bootstrap: Vec<Multiaddr>,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        let listen = ["/ip4/0.0.0.0/udp/4701/quic-v1", "/ip4/0.0.0.0/tcp/4701"];
+        Self { listen: listen.map(|address| Multiaddr(address.to_owned())).to_vec(), bootstrap: vec![] }
+    }
+}
+
+/// Table `[api]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Loopback address of the local API; port 0 takes any free port.
+    pub listen: LoopbackAddress,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self { listen: LoopbackAddress(SocketAddr::from(([127, 0, 0, 1], 4780))) }
+    }
+}
+
+/// Table `[provider]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderConfig {
+    /// Lend disk to others?
+    pub enabled: bool,
+    /// How much of it.
+    pub disk: ByteSize,
+    /// Micro-credits per GiB stored for 30 days.
+    pub storage_microcredits_per_gib_month: u64,
+    /// Micro-credits per GiB sent to an owner.
+    pub egress_microcredits_per_gib: u64,
+    /// Micro-credits per passed audit.
+    pub audit_microcredits: u64,
+    /// The longest contract that is accepted.
+    pub longest_term: Span,
+}
+
+impl Default for ProviderConfig {
+    fn default() -> Self {
+        let prices = Prices::default();
+        Self {
+            enabled: false,
+            disk: ByteSize(100 << 30),
+            storage_microcredits_per_gib_month: prices.storage_microcredits_per_gib_month,
+            egress_microcredits_per_gib: prices.egress_microcredits_per_gib,
+            audit_microcredits: prices.audit_microcredits,
+            longest_term: Span(366 * DAY_SECONDS),
+        }
+    }
+}
+
+impl ProviderConfig {
+    /// The prices as contracts carry them.
+    pub fn prices(&self) -> Prices {
+        Prices {
+            storage_microcredits_per_gib_month: self.storage_microcredits_per_gib_month,
+            egress_microcredits_per_gib: self.egress_microcredits_per_gib,
+            audit_microcredits: self.audit_microcredits,
+        }
+    }
+}
+
+/// Table `[owner]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OwnerConfig {
+    /// Keep files through this node?
+    pub enabled: bool,
+    /// Mean time between two audits of one provider; the times themselves are drawn.
+    pub audit_interval: Span,
+    /// How long a provider may be out of reach before its chunks are made again elsewhere.
+    pub absent_after: Span,
+    /// Time between two looks at the redundancy of all segments.
+    pub repair_interval: Span,
+    /// Term of a new contract.
+    pub term: Span,
+}
+
+impl Default for OwnerConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            audit_interval: Span(DAY_SECONDS),
+            absent_after: Span(DAY_SECONDS),
+            repair_interval: Span(3600),
+            term: Span(180 * DAY_SECONDS),
+        }
+    }
+}
+
+const DAY_SECONDS: u64 = 86_400;
+
+/// Why a configuration is refused: one sentence with the file, the line and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {file}: {source}")]
+    Read {
+        /// The file.
+        file: String,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not a valid configuration.
+    #[error("{file}, {message}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// `line N: …`, with what is allowed.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, the line and what is allowed there.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
+        Self::parse(&text).map_err(|message| ConfigError::Invalid { file: name, message })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            format!("line {line}: {}", error.message().trim().replace('\n', " "))
+        })?;
+        let line_of = |key: &str| {
+            1 + text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0)
+        };
+        if config.network.listen.is_empty() {
+            return Err(format!("line {}: listen needs at least one address", line_of("listen")));
+        }
+        if config.provider.enabled && config.provider.disk.0 < DISK_MIN {
+            return Err(format!(
+                "line {}: disk is {}, at least {} are needed to lend",
+                line_of("disk"),
+                config.provider.disk,
+                ByteSize(DISK_MIN)
+            ));
+        }
+        if let Some(without) = config.network.bootstrap.iter().find(|address| !address.0.contains("/p2p/")) {
+            return Err(format!(
+                "line {}: the bootstrap address {:?} must end in /p2p/PEER_ID",
+                line_of("bootstrap"),
+                without.0
+            ));
+        }
+        Ok(config)
+    }
+
+    /// The commented file that `init` writes; loading it gives this configuration back.
+    pub fn to_commented_toml(&self) -> String {
+        let list = |addresses: &[Multiaddr]| {
+            let quoted: Vec<String> = addresses.iter().map(|address| format!("{:?}", address.0)).collect();
+            format!("[{}]", quoted.join(", "))
+        };
+        let Self { network, api, provider, owner } = self;
+        format!(
+            r#"# Configuration of a Commonhold node. Every key may be left out; its default then holds.
+# Sizes: "500 GiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB). Durations: "24 h" (s, min, h, d).
+
+[network]
+# Where this node listens: QUIC and TCP, as multiaddrs. Port 0 takes any free port.
+listen = {listen}
+# Nodes to join the network through, each as "/ip4/…/udp/…/quic-v1/p2p/PEER_ID" or with /dns4/.
+bootstrap = {bootstrap}
+
+[api]
+# Loopback address of the local API that the command line uses. Its token is in the file api.token.
+listen = "{api}"
+
+[provider]
+# Lend disk to others and earn credits?
+enabled = {provider_enabled}
+# How much disk to lend, records and unused parts included.
+disk = "{disk}"
+# Prices, in millionths of a credit: per GiB kept for 30 days, per GiB sent, per passed audit.
+storage_microcredits_per_gib_month = {storage}
+egress_microcredits_per_gib = {egress}
+audit_microcredits = {audit}
+# The longest contract that is accepted.
+longest_term = "{longest_term}"
+
+[owner]
+# Keep files through this node?
+enabled = {owner_enabled}
+# Mean time between two audits of one provider (the times themselves are drawn at random).
+audit_interval = "{audit_interval}"
+# How long a provider may be out of reach before its chunks are made again elsewhere.
+absent_after = "{absent_after}"
+# Time between two looks at the redundancy of everything stored.
+repair_interval = "{repair_interval}"
+# Term of a new contract.
+term = "{term}"
+"#,
+            listen = list(&network.listen),
+            bootstrap = list(&network.bootstrap),
+            api = api.listen.0,
+            provider_enabled = provider.enabled,
+            disk = provider.disk,
+            storage = provider.storage_microcredits_per_gib_month,
+            egress = provider.egress_microcredits_per_gib,
+            audit = provider.audit_microcredits,
+            longest_term = provider.longest_term,
+            owner_enabled = owner.enabled,
+            audit_interval = owner.audit_interval,
+            absent_after = owner.absent_after,
+            repair_interval = owner.repair_interval,
+            term = owner.term,
+        )
+    }
+}
+
+/// The least disk that can be lent: below it not even a few segments fit.
+const DISK_MIN: u64 = 16 << 20;
+
+/// Implements `Deserialize` through `FromStr` for values written as strings.
+macro_rules! from_text {
+    ($name:ident) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// A number of bytes, written like `"500 GiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ByteSize(pub u64);
+from_text!(ByteSize);
+
+const SIZE_UNITS: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("{text:?} is not a size; write a whole number and a unit, like \"500 GiB\" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)");
+        let (number, factor) = number_and_unit(text, &SIZE_UNITS).ok_or_else(refused)?;
+        Ok(Self(number.checked_mul(factor).ok_or_else(refused)?))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_largest_unit(f, self.0, &SIZE_UNITS[..4], "B")
+    }
+}
+
+/// A duration in whole seconds, written like `"24 h"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub u64);
+from_text!(Span);
+
+const SPAN_UNITS: [(&str, u64); 4] = [("min", 60), ("d", DAY_SECONDS), ("h", 3600), ("s", 1)];
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("{text:?} is not a duration; write a whole number and a unit, like \"24 h\" (s, min, h, d)");
+        let (number, factor) = number_and_unit(text, &SPAN_UNITS).ok_or_else(refused)?;
+        match number.checked_mul(factor) {
+            Some(seconds) if seconds > 0 => Ok(Self(seconds)),
+            _ => Err(refused()),
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_largest_unit(f, self.0, &[("d", DAY_SECONDS), ("h", 3600), ("min", 60)], "s")
+    }
+}
+
+fn number_and_unit(text: &str, units: &[(&str, u64)]) -> Option<(u64, u64)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.strip_prefix(' ').unwrap_or(unit);
+    let factor = units.iter().find(|(name, _)| *name == unit)?.1;
+    Some((number.parse().ok()?, factor))
+}
+
+/// Writes `value` in the largest unit that divides it, so that nothing is rounded.
+fn write_largest_unit(
+    f: &mut fmt::Formatter<'_>,
+    value: u64,
+    units: &[(&str, u64)],
+    smallest: &str,
+) -> fmt::Result {
+    match units.iter().find(|(_, factor)| value > 0 && value.is_multiple_of(*factor)) {
+        Some((unit, factor)) => write!(f, "{} {unit}", value / factor),
+        None => write!(f, "{value} {smallest}"),
+    }
+}
+
+/// A libp2p multiaddr, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Multiaddr(pub String);
+from_text!(Multiaddr);
+
+impl FromStr for Multiaddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        commonhold_net::check_address(text).map_err(|why| {
+            format!("{text:?} is not an address ({why}); write it like \"/ip4/0.0.0.0/udp/4701/quic-v1\", \"/ip4/0.0.0.0/tcp/4701\" or \"/dns4/NAME/tcp/4701/p2p/PEER_ID\"")
+        })?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A loopback socket address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopbackAddress(pub SocketAddr);
+from_text!(LoopbackAddress);
+
+impl FromStr for LoopbackAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Self(address)),
+            _ => Err(format!("{text:?} is not a loopback address with a port; write it like \"127.0.0.1:4780\" or \"[::1]:4780\"")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_written_file_loads_as_the_defaults() {
+        let config = Config::default();
+        assert_eq!(Config::parse(&config.to_commented_toml()).unwrap(), config);
+        assert_eq!(Config::parse("").unwrap(), config);
+    }
+
+    #[test]
+    fn mistakes_name_the_line_and_what_is_allowed() {
+        let cases = [
+            ("[provider]\nenabled = true\ndsik = \"1 GiB\"\n", "line 3", "disk"),
+            ("[provider]\ndisk = \"5 gigs\"\n", "line 2", "500 GiB"),
+            ("\n[network]\nlisten = [\"localhost:4001\"]\n", "line 3", "/ip4/"),
+            ("[network]\nbootstrap = [\"/ip4/10.0.0.1/tcp/4001\"]\n", "line 2", "/p2p/"),
+            ("[api]\nlisten = \"0.0.0.0:80\"\n", "line 2", "127.0.0.1:4780"),
+            ("[owner]\naudit_interval = \"soon\"\n", "line 2", "24 h"),
+            ("[ownr]\n", "line 1", "owner"),
+            ("[network]\nlisten = []\n", "line 2", "at least one"),
+            ("[provider]\nenabled = true\ndisk = \"1 KiB\"\n", "line 3", "16 MiB"),
+        ];
+        for (text, line, allowed) in cases {
+            let message = Config::parse(text).unwrap_err();
+            assert!(message.starts_with(&format!("{line}:")), "{text:?}: {message}");
+            assert!(message.contains(allowed), "{text:?}: {message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_and_durations_survive_their_text(value in 1u64..) {
+            prop_assert_eq!(ByteSize(value).to_string().parse::<ByteSize>().unwrap(), ByteSize(value));
+            prop_assert_eq!(Span(value).to_string().parse::<Span>().unwrap(), Span(value));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Damage on a provider's disk, and an audit that is certain to look there.
+//!
+//! 64 leaves find one flipped byte among many gigabytes only by luck, so for large inventories the
+//! demo plans the audit: it draws nonces until the challenge touches the damaged chunk. The
+//! challenge is an ordinary one otherwise, and the demo says what the odds of a blind one were.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use commonhold_client::Client;
+use commonhold_client::types::{AuditRequest, ContractInfo};
+use commonhold_format::audit::Challenge;
+use commonhold_format::ids::ContractId;
+use data_encoding::HEXLOWER;
+
+use crate::datadir::random_secret;
+
+/// Nonces that are tried before the plan is given up: far more than even a terabyte needs.
+const NONCES_MAX: usize = 10_000_000;
+
+/// A chunk at a provider.
+pub struct Target {
+    /// Its id.
+    pub chunk: String,
+    /// Its bytes.
+    pub len: u64,
+    offset: u64,
+    contract: ContractInfo,
+}
+
+/// The largest chunk that the owner has at `provider`.
+///
+/// # Errors
+/// When it has none there.
+pub async fn largest_chunk(owner: &Client, provider: &str) -> Result<Target> {
+    let contract = owner
+        .contracts()
+        .await?
+        .into_iter()
+        .find(|contract| contract.provider == provider)
+        .context("the owner has no contract with that provider")?;
+    let mut largest: Option<Target> = None;
+    let mut from = 0;
+    loop {
+        let page = owner.inventory(&contract.contract, from).await?;
+        let Some(last) = page.entries.last() else { break };
+        from = last.index + 1;
+        for entry in page.entries {
+            if let Some(chunk) = entry.chunk
+                && largest.as_ref().is_none_or(|largest| entry.len > largest.len)
+            {
+                let contract = contract.clone();
+                largest = Some(Target { chunk, len: entry.len, offset: entry.offset, contract });
+            }
+        }
+    }
+    largest.context("that provider holds nothing")
+}
+
+/// Flips one bit in the middle of the chunk's bytes, in every record of it on the provider's disk.
+///
+/// # Errors
+/// When the chunk is not on the disk.
+pub fn flip_byte(provider_dir: &Path, target: &Target) -> Result<()> {
+    let id = HEXLOWER.decode(target.chunk.as_bytes())?;
+    let mut flipped = false;
+    for pack in fs::read_dir(provider_dir.join("store").join("packs"))? {
+        let path = pack?.path();
+        let mut file = File::options().read(true).write(true).open(&path)?;
+        for at in positions_of(&mut file, &id)? {
+            // The header names the chunk and ends within 64 bytes after its id (spec/store.md).
+            file.seek(SeekFrom::Start(at + 96 + target.len / 2))?;
+            let mut byte = [0];
+            if file.read(&mut byte)? == 1 {
+                file.seek_relative(-1)?;
+                file.write_all(&[byte[0] ^ 1])?;
+                flipped = true;
+            }
+        }
+        file.sync_all()?;
+    }
+    if !flipped {
+        bail!("the chunk is not on that provider's disk");
+    }
+    Ok(())
+}
+
+fn positions_of(file: &mut File, needle: &[u8]) -> Result<Vec<u64>> {
+    const WINDOW: usize = 4 << 20;
+    let mut found = Vec::new();
+    let mut window = Vec::new();
+    let mut start = 0;
+    loop {
+        let kept = window.len();
+        let read = Read::by_ref(file).take(WINDOW as u64).read_to_end(&mut window)?;
+        let hits = window.windows(needle.len()).enumerate().filter(|(_, bytes)| *bytes == needle);
+        found.extend(hits.map(|(at, _)| start + at as u64));
+        if read == 0 {
+            break;
+        }
+        let keep = (needle.len() - 1).min(kept + read);
+        let drop = window.len() - keep;
+        window.drain(..drop);
+        start += drop as u64;
+    }
+    found.dedup();
+    Ok(found)
+}
+
+impl Target {
+    fn challenge(&self, nonce: [u8; 32]) -> Result<Challenge> {
+        let contract: ContractId = self.contract.contract.parse()?;
+        let root = HEXLOWER.decode(self.contract.inventory_root.as_bytes())?;
+        Ok(Challenge {
+            contract,
+            revision: self.contract.sequence,
+            inventory_root: root.try_into().ok().context("the inventory root is not a hash")?,
+            // Neither the number of entries nor the beacon changes which positions are drawn.
+            entries: 0,
+            span: self.contract.span,
+            epoch: self.contract.next_epoch,
+            nonce,
+            beacon: None,
+        })
+    }
+
+    fn is_hit_by(&self, challenge: &Challenge) -> bool {
+        let bytes = self.offset..self.offset + self.len;
+        challenge.positions().iter().any(|position| bytes.contains(position))
+    }
+
+    /// A chunk that fills a whole one of the 64 strata is in every challenge.
+    fn is_always_hit(&self) -> bool {
+        self.len >= 2 * self.contract.span.div_ceil(64)
+    }
+
+    /// How likely a blind audit was to look at this chunk.
+    pub fn odds(&self) -> String {
+        if self.is_always_hit() {
+            "a random challenge; it looks at every chunk of this size here".to_owned()
+        } else {
+            let percent = 100.0 * (64.0 * self.len as f64 / self.contract.span as f64).min(1.0);
+            format!("a planned challenge; a blind one looks at this chunk with {percent:.1} %")
+        }
+    }
+}
+
+/// An audit of the provider that is certain to look at the chunk.
+///
+/// # Errors
+/// When no such challenge is found.
+pub fn request(provider: &str, target: &Target) -> Result<AuditRequest> {
+    let provider = Some(provider.to_owned());
+    if target.is_always_hit() {
+        return Ok(AuditRequest { provider, nonce: None });
+    }
+    for _ in 0..NONCES_MAX {
+        let nonce = *random_secret();
+        if target.is_hit_by(&target.challenge(nonce)?) {
+            return Ok(AuditRequest { provider, nonce: Some(HEXLOWER.encode(&nonce)) });
+        }
+    }
+    bail!("no challenge was found that looks at the damaged chunk")
+}

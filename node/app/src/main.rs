@@ -1,0 +1,66 @@
+//! `commonhold`: one program for owners, operators and auditors.
+//!
+//! Invariant: exit status 0 means that what was asked for was done and verified; otherwise one
+//! clear sentence goes to standard error and the status is 1 (2 for a wrong command line).
+
+mod api;
+mod children;
+mod cli;
+mod clock;
+mod commands;
+mod config;
+mod datadir;
+mod demo;
+mod devnet;
+mod directory;
+mod node;
+mod owner;
+mod progress;
+mod provider;
+mod turns;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("commonhold: no threads to work with: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(commands::run(cli));
+    // Background work that is stuck in the operating system must not hold the program back.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("commonhold: {}", sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes on one line, each said once.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !parts.last().is_some_and(|last| last.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}
+
+/// Log lines go to standard error; `COMMONHOLD_LOG` chooses them (default: warnings).
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("COMMONHOLD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let plain = !std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!plain).init();
+}

@@ -1,0 +1,260 @@
+//! A running node: opens the rooms of one data directory, wires them together and runs until it is
+//! told to stop.
+//!
+//! Invariant: the node is ready (its API URL is written) only when its listeners are bound, its
+//! rooms are open and its provider answers. Not here: any decision of the rooms.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use commonhold_drive::{Drive, HeadBoard};
+use commonhold_engine::admission::AdmissionRules;
+use commonhold_format::keys::{DeviceSecret, PartyKey};
+use commonhold_format::record::{NodeRecord, Offer, head_key, node_key};
+use commonhold_gateway::Token;
+use commonhold_ledger::Ledger;
+use commonhold_net::{Incoming, Net, NetConfig};
+use commonhold_store::{Store, StoreConfig};
+use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::api::Api;
+use crate::clock::{unix_milliseconds, unix_seconds};
+use crate::datadir::{DataDir, write_durably};
+use crate::directory::Directory;
+use crate::owner::{Owner, custody};
+use crate::provider::{self, Provider};
+use crate::turns::Turns;
+
+/// Requests of other nodes that are worked on at the same time.
+const SERVING_MAX: usize = 64;
+/// A node record is valid for this long, and written anew at a quarter of it.
+const RECORD_SECONDS: u64 = 4 * 3600;
+/// How often a fresh node looks for others, until it has found some.
+const SEARCH_FIRST: Duration = Duration::from_millis(300);
+/// How often it looks later.
+const SEARCH_LATER: Duration = Duration::from_secs(60);
+/// How many early looks there are.
+const SEARCHES_FIRST: usize = 20;
+/// Difference of clocks that a contract or revision may show.
+const CLOCK_SKEW_SECONDS: u64 = 600;
+
+/// Drive heads, published in and found through the DHT.
+struct DhtHeads {
+    net: Net,
+    key: [u8; 32],
+}
+
+impl HeadBoard for DhtHeads {
+    fn publish(&self, head: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move { self.net.publish(self.key, head).await.map_err(|error| error.to_string()) })
+    }
+
+    fn find(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
+        Box::pin(async move { self.net.find(self.key).await.map_err(|error| error.to_string()) })
+    }
+}
+
+/// Runs the node of `dir` until `stop` resolves. Prints `ready: URL` once it is.
+///
+/// # Errors
+/// A sentence that says what could not be opened and what to do.
+pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    let home = DataDir::open(dir)?;
+    let config = home.config.clone();
+    let party = Arc::new(home.root.party_key());
+    let places = home.places.clone();
+
+    let api_address = config.api.listen.0;
+    let listener = tokio::net::TcpListener::bind(api_address).await.with_context(|| {
+        format!("the local API cannot listen on {api_address}: set another address under [api] in {}", places.config().display())
+    })?;
+    let (net, incoming) = commonhold_net::start(NetConfig {
+        peer_seed: home.device.peer_seed(),
+        listen: config.network.listen.iter().map(|address| address.0.clone()).collect(),
+        bootstrap: config.network.bootstrap.iter().map(|address| address.0.clone()).collect(),
+        dht_server: config.provider.enabled,
+    })
+    .await
+    .with_context(|| format!("see [network] in {}", places.config().display()))?;
+
+    let allotted = if config.provider.enabled { config.provider.disk.0 } else { 0 };
+    let store_dir = places.store();
+    let (ledger_dir, ledger_key) = (places.ledger(), home.root.party_key());
+    let origin = format!("commonhold/ledger/{}", net.node());
+    let (store, ledger) = tokio::task::spawn_blocking(move || -> Result<(Store, Ledger)> {
+        let store = Store::open(StoreConfig { dir: store_dir, allotted_bytes: allotted })?;
+        let ledger = Ledger::open(&ledger_dir, ledger_key, origin)?;
+        provider::reconcile(&store, &ledger)?;
+        Ok((store, ledger))
+    })
+    .await??;
+
+    let record = Arc::new(Mutex::new(Vec::new()));
+    let announcer = Announcer {
+        net: net.clone(),
+        store: store.clone(),
+        device: home.device,
+        party: party.clone(),
+        offer: config.provider.enabled.then(|| (config.provider.prices(), config.provider.longest_term.0)),
+        record: record.clone(),
+    };
+    announcer.write()?;
+
+    let service = Arc::new(Provider {
+        store: store.clone(),
+        ledger: ledger.clone(),
+        party: home.root.party_key(),
+        net: net.clone(),
+        rules: config.provider.enabled.then(|| AdmissionRules {
+            prices: config.provider.prices(),
+            term_seconds_max: config.provider.longest_term.0,
+            clock_skew_seconds_max: CLOCK_SKEW_SECONDS,
+            contract_bytes_max: config.provider.disk.0,
+        }),
+        record,
+        known: Mutex::new(HashMap::new()),
+        egress: Mutex::new(HashMap::new()),
+        turns: Turns::default(),
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(serve(service, incoming));
+    tasks.spawn(async move { announcer.run().await });
+
+    let directory = Directory::new(net.clone());
+    let mut owner = None;
+    if config.owner.enabled {
+        let agent = Arc::new(Owner::new(
+            store.clone(),
+            ledger.clone(),
+            net.clone(),
+            party.clone(),
+            directory.clone(),
+            config.owner.clone(),
+            places.evidence(),
+        ));
+        let drive_keys = home.root.drive_keys();
+        let heads = Arc::new(DhtHeads { net: net.clone(), key: head_key(&drive_keys.drive()) });
+        let drive = Drive::open(places.drive(), drive_keys, custody::as_custody(&agent), heads).await?;
+        let (auditor, repairer) = (agent.clone(), agent.clone());
+        tasks.spawn(async move { auditor.audit_forever().await });
+        tasks.spawn(async move { repairer.repair_forever().await });
+        owner = Some((agent, Arc::new(drive)));
+    }
+    tasks.spawn(search(directory));
+
+    let url = format!("http://{}", listener.local_addr()?);
+    let token = Token::new(std::fs::read_to_string(places.token())?.trim_end().to_owned());
+    let api = Arc::new(Api {
+        net: net.clone(),
+        store,
+        ledger: ledger.clone(),
+        party: party.id(),
+        owner,
+        lends: config.provider.enabled,
+        url: url.clone(),
+        started: std::time::Instant::now(),
+        absent_after_seconds: config.owner.absent_after.0,
+    });
+    write_durably(&places.api_url(), format!("{url}\n").as_bytes(), 0o644)?;
+    let _announced = Announced(places.api_url());
+    println!("ready: {url}");
+    tracing::info!(node = %net.node(), %url, "ready");
+    let served = commonhold_gateway::serve(listener, token, api, stop).await;
+    tasks.shutdown().await;
+    net.shutdown().await;
+    served.context("the local API failed")
+}
+
+/// The file that says where the API is; gone when the node is.
+struct Announced(PathBuf);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        // Left behind by a kill, it is overwritten at the next start; clients then read
+        // "no node is running".
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Answers other nodes, a bounded number at a time; what waits beyond it waits in the network's
+/// own bounded queue.
+async fn serve(service: Arc<Provider>, mut incoming: mpsc::Receiver<Incoming>) {
+    let places = Arc::new(Semaphore::new(SERVING_MAX));
+    while let Some(Incoming { from, request, answer }) = incoming.recv().await {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let service = service.clone();
+        tokio::spawn(async move {
+            let response = service.answer(from, request).await;
+            // The peer may have gone away.
+            let _ = answer.send(response);
+            drop(place);
+        });
+    }
+}
+
+/// Looks for other nodes: often at first, then now and then.
+async fn search(directory: Directory) {
+    for _ in 0..SEARCHES_FIRST {
+        directory.refresh().await;
+        tokio::time::sleep(SEARCH_FIRST).await;
+    }
+    loop {
+        tokio::time::sleep(SEARCH_LATER).await;
+        directory.refresh().await;
+    }
+}
+
+/// Keeps this node's own record fresh, here and in the DHT.
+struct Announcer {
+    net: Net,
+    store: Store,
+    device: DeviceSecret,
+    party: Arc<PartyKey>,
+    offer: Option<(commonhold_format::statement::Prices, u64)>,
+    record: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Announcer {
+    /// Writes the record as things stand now; answers its bytes.
+    fn write(&self) -> Result<Vec<u8>> {
+        let offer = self.offer.map(|(prices, term_seconds_max)| Offer {
+            free_bytes: self.store.usage().free_bytes,
+            prices,
+            term_seconds_max,
+        });
+        let record = NodeRecord {
+            node: self.net.node(),
+            party: self.party.id(),
+            sequence: unix_milliseconds(),
+            expires: unix_seconds() + RECORD_SECONDS,
+            addresses: self.net.addresses(),
+            offer,
+        };
+        let bytes = record.encode(&self.device, &self.party).map_err(|error| anyhow!("node record: {error}"))?;
+        bytes.clone_into(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(bytes)
+    }
+
+    async fn run(&self) {
+        /// Free space changes with every chunk, so the record shown to peers is kept fresh …
+        const SHOWN_EVERY: Duration = Duration::from_secs(5);
+        /// … and the copy in the DHT is renewed at every so many of those turns.
+        const PUBLISHED_EVERY: u64 = RECORD_SECONDS / 4 / SHOWN_EVERY.as_secs();
+        let mut published = false;
+        for turn in 0u64.. {
+            match self.write() {
+                Ok(bytes) if !published || turn.is_multiple_of(PUBLISHED_EVERY) => {
+                    published = self.net.publish(node_key(&self.net.node()), bytes).await.is_ok();
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "this node's record could not be written"),
+            }
+            tokio::time::sleep(SHOWN_EVERY).await;
+        }
+    }
+}

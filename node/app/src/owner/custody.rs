@@ -1,0 +1,304 @@
+//! The drive's `Custody`, kept by providers: choosing them, sending chunks, fetching them back.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use commonhold_drive::{Custody, CustodyError};
+use commonhold_engine::placement;
+use commonhold_format::code::Code;
+use commonhold_format::ids::{ChunkId, ContractId, NodeId, SegmentId};
+use commonhold_format::segment::Segment;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use super::{Owner, ProviderError, blocking};
+use crate::datadir::random_secret;
+
+/// How often the network is searched again when too few providers are known.
+const SEARCHES: usize = 5;
+/// Pause between two searches.
+const SEARCH_PAUSE: Duration = Duration::from_millis(500);
+/// After this long without an answer a further source of a chunk is asked as well.
+const HEDGE_AFTER: Duration = Duration::from_secs(3);
+
+impl Custody for Owner {
+    fn code(&self) -> BoxFuture<'_, Result<Code, CustodyError>> {
+        Box::pin(self.choose_code())
+    }
+
+    fn keep(
+        &self,
+        code: Code,
+        len: u32,
+        chunks: Vec<(ChunkId, Vec<u8>)>,
+    ) -> BoxFuture<'_, Result<Segment, CustodyError>> {
+        Box::pin(self.keep_segment(code, len, chunks))
+    }
+
+    fn fetch(
+        &self,
+        segment: &Segment,
+        prefer: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<Vec<(u8, Vec<u8>)>, CustodyError>> {
+        let segment = segment.clone();
+        Box::pin(async move { self.fetch_segment(&segment, prefer).await })
+    }
+
+    fn retain(&self, live: HashSet<SegmentId>) -> BoxFuture<'_, Result<(), CustodyError>> {
+        Box::pin(self.release_all_but(live))
+    }
+}
+
+impl Owner {
+    async fn choose_code(&self) -> Result<Code, CustodyError> {
+        for search in 0.. {
+            let mut parties = HashSet::new();
+            let candidates = self.candidates();
+            let providers = candidates
+                .iter()
+                .filter(|candidate| candidate.standing.takes_new_data())
+                .filter(|candidate| parties.insert(candidate.party))
+                .count();
+            match placement::choose_code(providers) {
+                Ok(code) => return Ok(code),
+                Err(too_few) if search == SEARCHES => {
+                    return Err(match too_few.have {
+                        0 => CustodyError::NoProviders,
+                        have => CustodyError::TooFewProviders { have, need: too_few.need },
+                    });
+                }
+                Err(_) => {
+                    self.directory.refresh().await;
+                    if search > 0 {
+                        tokio::time::sleep(SEARCH_PAUSE).await;
+                    }
+                }
+            }
+        }
+        Err(CustodyError::NoProviders)
+    }
+
+    async fn keep_segment(
+        &self,
+        code: Code,
+        len: u32,
+        chunks: Vec<(ChunkId, Vec<u8>)>,
+    ) -> Result<Segment, CustodyError> {
+        let chunk_len = chunks.first().map_or(0, |(_, bytes)| bytes.len() as u64);
+        let ranked = placement::rank(&self.candidates(), &[], chunk_len, &random_secret());
+        let n = usize::from(code.n());
+        if ranked.len() < n {
+            let providers = self.candidates().len();
+            return Err(if providers >= n {
+                self.full(code, chunk_len)
+            } else {
+                CustodyError::TooFewProviders { have: providers, need: n }
+            });
+        }
+        let spares = std::sync::Mutex::new(ranked[n..].iter().copied().collect::<Vec<_>>());
+        let mut sending: FuturesUnordered<_> = chunks
+            .iter()
+            .zip(&ranked)
+            .enumerate()
+            .map(|(at, ((chunk, bytes), node))| {
+                let spares = &spares;
+                async move { (at, self.send_to_one(*node, *chunk, bytes, spares).await) }
+            })
+            .collect();
+        let mut holders = ranked[..n].to_vec();
+        let mut signed = 0;
+        let mut failures = Vec::new();
+        while let Some((at, outcome)) = sending.next().await {
+            match outcome {
+                Ok(node) => {
+                    holders[at] = node;
+                    signed += 1;
+                }
+                Err(error) => failures.push(error),
+            }
+        }
+        drop(sending);
+        let need = usize::from(placement::stored_threshold(code));
+        if signed < need {
+            if failures.iter().any(|error| matches!(error, ProviderError::Full { .. })) {
+                // The free space that their records named is used up by now.
+                self.directory.refresh().await;
+                return Err(self.full(code, chunk_len));
+            }
+            return Err(not_stored(signed, need, &failures));
+        }
+        for error in &failures {
+            tracing::warn!(%error, "a segment is stored with a chunk missing; repair will make it again");
+        }
+        let segment =
+            Segment { code, len, chunks: chunks.into_iter().map(|(chunk, _)| chunk).collect(), holders };
+        let (store, kept) = (self.store.clone(), segment.clone());
+        blocking(move || store.put_segment(&kept).map_err(|error| error.to_string()))
+            .await
+            .and_then(|kept| kept)
+            .map_err(CustodyError::Other)?;
+        Ok(segment)
+    }
+
+    /// The disk quota of the providers is reached: how much they have and how much is needed.
+    fn full(&self, code: Code, chunk_len: u64) -> CustodyError {
+        let free = self.candidates().iter().map(|candidate| candidate.free_bytes).sum();
+        CustodyError::Full { free, needed: chunk_len * u64::from(code.n()) }
+    }
+
+    /// Sends a chunk to `node`, or to the next spare when it fails. Answers who signed.
+    async fn send_to_one(
+        &self,
+        node: NodeId,
+        chunk: ChunkId,
+        bytes: &[u8],
+        spares: &std::sync::Mutex<Vec<NodeId>>,
+    ) -> Result<NodeId, ProviderError> {
+        let mut node = node;
+        loop {
+            match self.send_chunk(node, chunk, bytes.to_vec()).await {
+                Ok(()) => return Ok(node),
+                Err(error) => {
+                    tracing::debug!(%error, "a chunk was not kept; trying the next provider");
+                    let mut spares = spares.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    if spares.is_empty() {
+                        return Err(error);
+                    }
+                    node = spares.remove(0);
+                }
+            }
+        }
+    }
+
+    /// Any k chunks of a segment, each checked against its id.
+    pub(super) async fn fetch_segment(
+        &self,
+        segment: &Segment,
+        prefer: Option<NodeId>,
+    ) -> Result<Vec<(u8, Vec<u8>)>, CustodyError> {
+        let need = usize::from(segment.code.k());
+        let mut order: Vec<u8> = (0..segment.code.n()).collect();
+        let worth = |index: &u8| {
+            let sources = self.sources(segment, *index);
+            let preferred = prefer.is_some_and(|node| sources.iter().any(|(source, _)| *source == node));
+            let up = sources.iter().any(|(node, _)| !self.directory.is_down(node));
+            // Preferred first, then whoever answered last; among equals the data chunks, which
+            // need no decoding.
+            (!preferred, !up, *index)
+        };
+        order.sort_by_cached_key(worth);
+        let mut waiting = order.into_iter();
+        let fetch = |index: u8| async move { (index, self.fetch_index(segment, index, prefer).await) };
+        let mut running: FuturesUnordered<_> = waiting.by_ref().take(need).map(fetch).collect();
+        let mut chunks = Vec::with_capacity(need);
+        let mut reason = "no provider was asked".to_owned();
+        while chunks.len() < need {
+            let next = tokio::time::timeout(HEDGE_AFTER, running.next()).await;
+            match next {
+                Ok(Some((index, Ok(bytes)))) => chunks.push((index, bytes)),
+                Ok(Some((_, Err(error)))) => {
+                    reason = error;
+                    running.extend(waiting.next().map(fetch));
+                }
+                Ok(None) => {
+                    return Err(CustodyError::Unavailable { have: chunks.len(), need, reason });
+                }
+                // Somebody is slow: ask one more, and take whoever is first.
+                Err(_) => running.extend(waiting.next().map(fetch)),
+            }
+        }
+        Ok(chunks)
+    }
+
+    async fn fetch_index(
+        &self,
+        segment: &Segment,
+        index: u8,
+        prefer: Option<NodeId>,
+    ) -> Result<Vec<u8>, String> {
+        let chunk = segment.chunks[usize::from(index)];
+        let mut sources = self.sources(segment, index);
+        sources.sort_by_key(|(node, _)| (Some(*node) != prefer, self.directory.is_down(node)));
+        let mut reason = "nobody is known to hold the chunk".to_owned();
+        for (node, contract) in sources {
+            match self.fetch_chunk(node, chunk, contract).await {
+                Ok(bytes) if bytes.len() == segment.chunk_len() => return Ok(bytes),
+                Ok(_) => reason = format!("{node} sent a chunk of another length"),
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        Err(reason)
+    }
+
+    /// Gives up every segment that is not in `live`: its chunks leave their contracts.
+    async fn release_all_but(&self, live: HashSet<SegmentId>) -> Result<(), CustodyError> {
+        let store = self.store.clone();
+        let (gone, by_contract) = blocking(move || {
+            let mut gone = Vec::new();
+            let mut kept_chunks = HashSet::new();
+            let mut gone_chunks = HashSet::new();
+            for segment in store.segments() {
+                let id = segment.id();
+                if live.contains(&id) {
+                    kept_chunks.extend(segment.chunks);
+                } else {
+                    gone.push(id);
+                    gone_chunks.extend(segment.chunks);
+                }
+            }
+            let mut by_contract: std::collections::HashMap<ContractId, Vec<ChunkId>> = Default::default();
+            for chunk in gone_chunks.difference(&kept_chunks) {
+                for holding in store.holders(chunk) {
+                    by_contract.entry(holding.contract).or_default().push(*chunk);
+                }
+            }
+            (gone, by_contract)
+        })
+        .await
+        .map_err(CustodyError::Other)?;
+        let mut failed = HashSet::new();
+        for (contract, chunks) in by_contract {
+            let released = match self.node_of(&contract) {
+                Some(node) if !self.directory.is_down(&node) => match self.line(node).await {
+                    Ok(line) if line.contract == contract => {
+                        line.remove(chunks.clone()).await.map_err(|error| error.to_string())
+                    }
+                    Ok(_) => Err("its contract has ended".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                },
+                _ => Err("it is out of reach".to_owned()),
+            };
+            if let Err(error) = released {
+                tracing::warn!(%contract, error, "chunks stay at their provider until the next removal");
+                failed.extend(chunks);
+            }
+        }
+        // A segment with a chunk left somewhere stays in the index, so that the next call tries again.
+        let store = self.store.clone();
+        blocking(move || {
+            let done: Vec<SegmentId> = gone
+                .into_iter()
+                .filter(|id| {
+                    store.segment(id).is_some_and(|segment| {
+                        !segment.chunks.iter().any(|chunk| failed.contains(chunk))
+                    })
+                })
+                .collect();
+            store.remove_segments(&done).map_err(|error| error.to_string())
+        })
+        .await
+        .and_then(|removed| removed)
+        .map_err(CustodyError::Other)
+    }
+}
+
+fn not_stored(signed: usize, need: usize, failures: &[ProviderError]) -> CustodyError {
+    let reason = failures.first().map_or_else(String::new, ToString::to_string);
+    CustodyError::NotStored { signed, need, reason }
+}
+
+/// The owner as the drive sees it.
+pub fn as_custody(owner: &Arc<Owner>) -> Arc<dyn Custody> {
+    owner.clone()
+}

@@ -1,0 +1,387 @@
+//! The owner's agent: keeps contracts with providers, sends and fetches chunks, audits and repairs.
+//! It implements the drive's `Custody`, so the drive never learns who holds what.
+//!
+//! Invariant: a chunk counts as kept by a provider only through a revision that both signed; a
+//! chunk is used only after its bytes were checked against its id. Not here: plaintext and keys of
+//! files; this half works on ciphertext alone.
+
+pub mod audit;
+pub mod custody;
+pub mod line;
+pub mod repair;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use commonhold_engine::audit::Standing;
+use commonhold_engine::placement::Candidate;
+use commonhold_format::ids::{ChunkId, ContractId, NodeId};
+use commonhold_format::keys::PartyKey;
+use commonhold_format::note::SignedNote;
+use commonhold_format::segment::Segment;
+use commonhold_format::statement::{Contract, Statement};
+use commonhold_format::tree::chunk_id;
+use commonhold_format::wire::{Refusal, Request, Response};
+use commonhold_ledger::Ledger;
+use commonhold_net::Net;
+use commonhold_store::{ContractState, Role, Store};
+
+use crate::clock::unix_seconds;
+use crate::config::OwnerConfig;
+use crate::directory::{Directory, Known};
+use crate::turns::Turns;
+use line::{Line, LineContext};
+
+/// How long a provider may take to answer about a contract.
+const CONTRACT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a chunk may take in either direction: 1 MiB at about 35 kB/s.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Clocks of two parties may differ by this much when a contract starts.
+const START_ALLOWANCE_SECONDS: u64 = 60;
+
+/// Why a provider did not do what it was asked; a sentence for a person.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProviderError {
+    /// Not reachable or no answer.
+    #[error("{node}: {why}")]
+    Unreachable {
+        /// Who.
+        node: NodeId,
+        /// The network's reason.
+        why: String,
+    },
+    /// It has no room left.
+    #[error("{node} has no room left: {why}")]
+    Full {
+        /// Who.
+        node: NodeId,
+        /// Its own words.
+        why: String,
+    },
+    /// It no longer has the chunk intact.
+    #[error("{node} no longer has the chunk intact: {why}")]
+    Lost {
+        /// Who.
+        node: NodeId,
+        /// What it answered.
+        why: String,
+    },
+    /// Anything else.
+    #[error("{node}: {why}")]
+    Refused {
+        /// Who.
+        node: NodeId,
+        /// Its own words.
+        why: String,
+    },
+}
+
+/// The owner's half of a node.
+pub struct Owner {
+    /// The book of contracts and the index of segments.
+    pub store: Store,
+    /// The owner's ledger.
+    pub ledger: Ledger,
+    /// The network.
+    pub net: Net,
+    /// Signs notes.
+    pub party: Arc<PartyKey>,
+    /// Known providers.
+    pub directory: Directory,
+    /// Terms and intervals.
+    pub config: OwnerConfig,
+    /// Folder for audit evidence.
+    pub evidence: PathBuf,
+    lines: tokio::sync::Mutex<HashMap<NodeId, Line>>,
+    standings: Mutex<HashMap<NodeId, Standing>>,
+    received: Mutex<HashMap<ContractId, u64>>,
+    auditing: Turns<ContractId>,
+    repairing: tokio::sync::Mutex<()>,
+}
+
+impl Owner {
+    /// An agent over the given rooms. Standings are derived again from the audits in the ledger.
+    pub fn new(
+        store: Store,
+        ledger: Ledger,
+        net: Net,
+        party: Arc<PartyKey>,
+        directory: Directory,
+        config: OwnerConfig,
+        evidence: PathBuf,
+    ) -> Self {
+        let owner = Self {
+            store,
+            ledger,
+            net,
+            party,
+            directory,
+            config,
+            evidence,
+            lines: tokio::sync::Mutex::default(),
+            standings: Mutex::default(),
+            received: Mutex::default(),
+            auditing: Turns::default(),
+            repairing: tokio::sync::Mutex::default(),
+        };
+        owner.replay_standings();
+        owner
+    }
+
+    fn replay_standings(&self) {
+        const PAGE: usize = 1024;
+        let nodes: HashMap<ContractId, NodeId> =
+            self.contracts().into_iter().map(|state| (state.contract.id(), state.contract.node)).collect();
+        let mut standings = self.standings();
+        let mut from = 0;
+        loop {
+            let page = self.ledger.entries(from, PAGE);
+            for (index, note) in &page {
+                from = index + 1;
+                let Ok(Statement::AuditRecord(record)) = Statement::of(note) else { continue };
+                if let Some(node) = nodes.get(&record.contract)
+                    && note.is_signed_by(&self.party.id())
+                {
+                    let standing = standings.entry(*node).or_default();
+                    *standing = standing.record(record.outcome, record.time).0;
+                }
+            }
+            if page.len() < PAGE {
+                return;
+            }
+        }
+    }
+
+    fn standings(&self) -> MutexGuard<'_, HashMap<NodeId, Standing>> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn received(&self) -> MutexGuard<'_, HashMap<ContractId, u64>> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This owner's contracts.
+    pub fn contracts(&self) -> Vec<ContractState> {
+        self.store
+            .contracts()
+            .iter()
+            .filter_map(|id| self.store.contract(id))
+            .filter(|state| state.role == Role::Owner)
+            .collect()
+    }
+
+    /// The node behind a contract of this owner.
+    fn node_of(&self, contract: &ContractId) -> Option<NodeId> {
+        self.store.contract(contract).map(|state| state.contract.node)
+    }
+
+    /// How a provider stands with this owner.
+    pub fn standing(&self, node: &NodeId) -> Standing {
+        self.standings().get(node).cloned().unwrap_or_default()
+    }
+
+    fn candidate(&self, known: &Known) -> Option<Candidate> {
+        let offer = known.record.offer.as_ref()?;
+        Some(Candidate {
+            node: known.record.node,
+            party: known.record.party,
+            free_bytes: offer.free_bytes,
+            prices: offer.prices,
+            latency_ms: known.latency_ms,
+            standing: self.standing(&known.record.node),
+            subnet: known.subnet(),
+        })
+    }
+
+    /// Providers that answered last time and may get new data.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        self.directory
+            .all()
+            .iter()
+            .filter(|known| known.reachable)
+            .filter_map(|known| self.candidate(known))
+            .collect()
+    }
+
+    /// The line to a provider: its open contract, or a new one.
+    async fn line(&self, node: NodeId) -> Result<Line, ProviderError> {
+        let mut lines = self.lines.lock().await;
+        if let Some(line) = lines.get(&node) {
+            return Ok(line.clone());
+        }
+        let now = unix_seconds();
+        let open = self
+            .contracts()
+            .into_iter()
+            .filter(|state| state.contract.node == node && state.contract.ends > now)
+            .max_by_key(|state| state.contract.ends);
+        let contract = match open {
+            Some(state) => state.contract.id(),
+            None => self.open_contract(node).await?,
+        };
+        let context = LineContext {
+            store: self.store.clone(),
+            ledger: self.ledger.clone(),
+            net: self.net.clone(),
+            party: self.party.clone(),
+        };
+        let line = Line::start(context, contract, node);
+        lines.insert(node, line.clone());
+        Ok(line)
+    }
+
+    async fn open_contract(&self, node: NodeId) -> Result<ContractId, ProviderError> {
+        let refused = |why: String| ProviderError::Refused { node, why };
+        let known = self.directory.get(&node);
+        let Some((record, offer)) =
+            known.and_then(|known| known.record.offer.clone().map(|offer| (known.record, offer)))
+        else {
+            return Err(refused("this node offers no disk".to_owned()));
+        };
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(|error| refused(error.to_string()))?;
+        let starts = unix_seconds();
+        let term = self.config.term.0.min(offer.term_seconds_max.saturating_sub(START_ALLOWANCE_SECONDS));
+        let contract = Contract {
+            owner: self.party.id(),
+            provider: record.party,
+            node,
+            salt,
+            prices: offer.prices,
+            bytes_max: offer.free_bytes,
+            starts,
+            ends: starts + term,
+            audit_interval_seconds: self.config.audit_interval.0,
+            grace_seconds: self.config.absent_after.0,
+            hold_microcredits: 0,
+        };
+        let id = contract.id();
+        let note = SignedNote::sign(Statement::Contract(contract.clone()).to_text(), &self.party)
+            .map_err(|error| refused(error.to_string()))?;
+        let request = Request::OpenContract { note: note.to_bytes() };
+        let answer = match self.call(node, request, CONTRACT_TIMEOUT).await? {
+            Response::Note { note } => note,
+            other => return Err(unexpected(node, other)),
+        };
+        let signed = SignedNote::parse(&answer).map_err(|error| refused(error.to_string()))?;
+        if signed.text() != note.text()
+            || !signed.is_signed_by(&contract.owner)
+            || !signed.is_signed_by(&contract.provider)
+        {
+            return Err(refused("it answered with another contract".to_owned()));
+        }
+        let (store, ledger) = (self.store.clone(), self.ledger.clone());
+        blocking(move || {
+            store.open_contract(Role::Owner, &contract, &signed).map_err(|error| error.to_string())?;
+            ledger.append(&signed).map_err(|error| error.to_string())
+        })
+        .await
+        .and_then(|kept| kept)
+        .map_err(refused)?;
+        Ok(id)
+    }
+
+    /// One request, with its outcome noted in the directory.
+    async fn call(
+        &self,
+        node: NodeId,
+        request: Request,
+        timeout: Duration,
+    ) -> Result<Response, ProviderError> {
+        match self.net.call(node, request, timeout).await {
+            Ok(response) => {
+                self.directory.observed(&node, true);
+                Ok(response)
+            }
+            Err(error) => {
+                self.directory.observed(&node, false);
+                Err(ProviderError::Unreachable { node, why: error.to_string() })
+            }
+        }
+    }
+
+    /// Sends one chunk and waits until the provider has signed for it.
+    async fn send_chunk(&self, node: NodeId, chunk: ChunkId, bytes: Vec<u8>) -> Result<(), ProviderError> {
+        let line = self.line(node).await?;
+        let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
+        let request = Request::PutChunk { contract: line.contract, chunk, bytes };
+        match self.call(node, request, CHUNK_TIMEOUT).await? {
+            Response::Done => {}
+            other => return Err(unexpected(node, other)),
+        }
+        line.add(chunk, len).await.map_err(|error| ProviderError::Refused { node, why: error.0 })
+    }
+
+    /// Fetches one chunk from one provider and checks it. A damaged or wrong answer marks the
+    /// chunk as lost there.
+    async fn fetch_chunk(
+        &self,
+        node: NodeId,
+        chunk: ChunkId,
+        contract: Option<ContractId>,
+    ) -> Result<Vec<u8>, ProviderError> {
+        let lost = |why: &str| ProviderError::Lost { node, why: why.to_owned() };
+        let outcome = match self.call(node, Request::GetChunk { chunk, contract }, CHUNK_TIMEOUT).await? {
+            Response::Chunk { bytes } if chunk_id(&bytes) == chunk => {
+                if let Some(contract) = contract {
+                    *self.received().entry(contract).or_default() += bytes.len() as u64;
+                }
+                return Ok(bytes);
+            }
+            Response::Chunk { .. } => Err(lost("it sent other bytes")),
+            Response::Refused { reason: Refusal::Damaged | Refusal::Unknown, message } => Err(lost(&message)),
+            other => return Err(unexpected(node, other)),
+        };
+        tracing::warn!(%node, %chunk, "a provider could not serve a chunk that it signed for");
+        if let Some(contract) = contract {
+            self.mark_lost(contract, vec![chunk]).await;
+        }
+        outcome
+    }
+
+    async fn mark_lost(&self, contract: ContractId, chunks: Vec<ChunkId>) {
+        let store = self.store.clone();
+        let marked = blocking(move || store.mark_lost(&contract, &chunks).map_err(|e| e.to_string())).await;
+        if let Err(error) | Ok(Err(error)) = marked {
+            tracing::error!(%error, "could not note a lost chunk");
+        }
+    }
+
+    /// Who holds chunk `index` of a segment: by this owner's book first, then by the manifest's hint.
+    fn sources(&self, segment: &Segment, index: u8) -> Vec<(NodeId, Option<ContractId>)> {
+        let at = usize::from(index);
+        let mut sources: Vec<(NodeId, Option<ContractId>)> = self
+            .store
+            .holders(&segment.chunks[at])
+            .into_iter()
+            .filter(|holding| !holding.lost)
+            .filter_map(|holding| Some((self.node_of(&holding.contract)?, Some(holding.contract))))
+            .collect();
+        let hint = segment.holders[at];
+        let known_lost = self.store.holders(&segment.chunks[at]).iter().any(|holding| {
+            holding.lost && self.node_of(&holding.contract) == Some(hint)
+        });
+        if !known_lost && !sources.iter().any(|(node, _)| *node == hint) {
+            sources.push((hint, None));
+        }
+        sources
+    }
+}
+
+/// Turns an answer that is not what was asked for into its error.
+fn unexpected(node: NodeId, response: Response) -> ProviderError {
+    match response {
+        Response::Refused { reason: Refusal::Full | Refusal::OverContract, message } => {
+            ProviderError::Full { node, why: message }
+        }
+        Response::Refused { message, .. } => ProviderError::Refused { node, why: message },
+        _ => ProviderError::Refused { node, why: "its answer does not fit the request".to_owned() },
+    }
+}
+
+/// Runs blocking work of the store or ledger off the network's threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| "an internal task failed".to_owned())
+}

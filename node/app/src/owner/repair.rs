@@ -1,0 +1,239 @@
+//! Repair: segments that lack chunks get them back, made from any k others, ciphertext alone.
+//!
+//! Invariant: a chunk is made again only from chunks that were checked against their ids, and it
+//! is the same chunk: its id is compared before it is sent. Not here: when a holder counts as gone
+//! (engine decides from what is passed in).
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use commonhold_engine::durability::{self, Health, HolderView};
+use commonhold_engine::placement::Candidate;
+use commonhold_format::ids::NodeId;
+use commonhold_format::segment::Segment;
+use commonhold_format::tree::chunk_id;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::{Owner, blocking};
+use crate::clock::unix_seconds;
+use crate::datadir::random_secret;
+
+/// Segments that are repaired at the same time; bounds memory to a few coded segments.
+const PARALLEL: usize = 3;
+/// Pause before repair looks for new providers once more.
+const SEARCH_PAUSE: Duration = Duration::from_millis(500);
+/// How often it does.
+const SEARCHES: usize = 10;
+
+/// What one run of repair found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Segments looked at.
+    pub segments: u64,
+    /// Segments with all their chunks at the end.
+    pub full: u64,
+    /// Segments that got chunks back.
+    pub repaired_segments: u64,
+    /// Chunks made again and signed for.
+    pub rebuilt_chunks: u64,
+    /// Their bytes.
+    pub rebuilt_bytes: u64,
+    /// Segments that still lack chunks and can be read.
+    pub at_risk: u64,
+    /// Segments with fewer than k chunks.
+    pub lost: u64,
+}
+
+impl Owner {
+    /// How each chunk of a segment stands: the best of its holders.
+    fn views(&self, segment: &Segment) -> Vec<HolderView> {
+        let now = unix_seconds();
+        (0..segment.code.n())
+            .flat_map(|index| {
+                let chunk = &segment.chunks[usize::from(index)];
+                self.store.holders(chunk).into_iter().filter_map(move |holding| {
+                    let node = self.node_of(&holding.contract)?;
+                    let last_seen = self
+                        .directory
+                        .get(&node)
+                        .map(|known| if known.reachable { now } else { known.last_seen });
+                    Some(HolderView { index, node, last_seen, lost: holding.lost })
+                })
+            })
+            .collect()
+    }
+
+    /// Segments that lack at least one chunk at present, and all segments.
+    pub fn redundancy(&self, absent_after_seconds: u64) -> (u64, u64) {
+        let now = unix_seconds();
+        let segments = self.store.segments();
+        let degraded = segments
+            .iter()
+            .filter(|segment| {
+                !durability::missing(segment.code, &self.views(segment), absent_after_seconds, now).is_empty()
+            })
+            .count();
+        (degraded as u64, segments.len() as u64)
+    }
+
+    /// Looks at every segment and makes missing chunks again. A holder that has been out of reach
+    /// for longer than `absent_after_seconds` counts as gone; 0 means out of reach right now.
+    ///
+    /// # Errors
+    /// A sentence, when this node could not keep its own records.
+    pub async fn repair_now(&self, absent_after_seconds: u64) -> Result<Repaired, String> {
+        let _one_at_a_time = self.repairing.lock().await;
+        self.directory.refresh().await;
+        let holders: HashSet<NodeId> = self.contracts().iter().map(|state| state.contract.node).collect();
+        self.directory.ask(holders).await;
+        let now = unix_seconds();
+        let store = self.store.clone();
+        let segments = blocking(move || store.segments()).await?;
+        let mut report = Repaired { segments: segments.len() as u64, ..Repaired::default() };
+        let mut ailing = Vec::new();
+        for segment in segments {
+            let missing = durability::missing(segment.code, &self.views(&segment), absent_after_seconds, now);
+            if missing.is_empty() {
+                report.full += 1;
+            } else {
+                ailing.push((segment, missing));
+            }
+        }
+        self.find_room(&ailing).await;
+        let count = |missing: &[u8], segment: &Segment| segment.code.n() - missing.len() as u8;
+        // Most urgent first.
+        ailing.sort_by_key(|(segment, missing)| count(missing, segment).saturating_sub(segment.code.k()));
+        let mut waiting = ailing.into_iter();
+        let heal = |(segment, missing): (Segment, Vec<u8>)| async move {
+            let alive = segment.code.n() - missing.len() as u8;
+            let health = durability::assess(segment.code, alive);
+            let healed = self.heal(&segment, &missing).await;
+            (segment, missing, health, healed)
+        };
+        let mut running: FuturesUnordered<_> = waiting.by_ref().take(PARALLEL).map(heal).collect();
+        while let Some((segment, missing, health, healed)) = running.next().await {
+            running.extend(waiting.next().map(heal));
+            match healed {
+                Ok(rebuilt) => {
+                    report.rebuilt_chunks += rebuilt;
+                    report.rebuilt_bytes += rebuilt * segment.chunk_len() as u64;
+                    report.repaired_segments += u64::from(rebuilt > 0);
+                    if rebuilt == missing.len() as u64 {
+                        report.full += 1;
+                    } else {
+                        report.at_risk += 1;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(segment = %segment.id(), error, "a segment could not be repaired");
+                    if health == Health::Lost {
+                        report.lost += 1;
+                    } else {
+                        report.at_risk += 1;
+                    }
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// Searches for providers until the worst segment can get all its chunks back, or gives up.
+    async fn find_room(&self, ailing: &[(Segment, Vec<u8>)]) {
+        for _ in 0..SEARCHES {
+            let short = ailing.iter().any(|(segment, missing)| {
+                self.targets(segment, missing).iter().any(|(_, target)| target.is_none())
+            });
+            if !short {
+                return;
+            }
+            tokio::time::sleep(SEARCH_PAUSE).await;
+            self.directory.refresh().await;
+        }
+    }
+
+    fn targets(&self, segment: &Segment, missing: &[u8]) -> Vec<(u8, Option<NodeId>)> {
+        let views = self.views(segment);
+        let all = self.candidates();
+        let by_node: HashMap<NodeId, &Candidate> =
+            all.iter().map(|candidate| (candidate.node, candidate)).collect();
+        let good: Vec<Candidate> = views
+            .iter()
+            .filter(|view| !view.lost && !missing.contains(&view.index))
+            .filter_map(|view| by_node.get(&view.node).map(|candidate| (*candidate).clone()))
+            .collect();
+        durability::repair_targets(
+            missing,
+            &views,
+            &good,
+            &all,
+            segment.chunk_len() as u64,
+            &random_secret(),
+        )
+    }
+
+    /// Makes the missing chunks of one segment again; answers how many were signed for.
+    async fn heal(&self, segment: &Segment, missing: &[u8]) -> Result<u64, String> {
+        let targets: Vec<(u8, NodeId)> = self
+            .targets(segment, missing)
+            .into_iter()
+            .filter_map(|(index, target)| target.map(|node| (index, node)))
+            .collect();
+        if targets.is_empty() {
+            return Err("no provider is known that could take its chunks".to_owned());
+        }
+        let chunks = self.fetch_segment(segment, None).await.map_err(|error| error.to_string())?;
+        let (code, len) = (segment.code, segment.len as usize);
+        let wanted: Vec<u8> = targets.iter().map(|(index, _)| *index).collect();
+        let ids = segment.chunks.clone();
+        let rebuilt = blocking(move || {
+            let given: Vec<(u8, &[u8])> =
+                chunks.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
+            let rebuilt = code.rebuild(len, &given, &wanted).map_err(|error| error.to_string())?;
+            let same = wanted
+                .iter()
+                .zip(&rebuilt)
+                .all(|(index, bytes)| chunk_id(bytes) == ids[usize::from(*index)]);
+            if same { Ok(rebuilt) } else { Err("a rebuilt chunk has another id".to_owned()) }
+        })
+        .await??;
+        let mut sending: FuturesUnordered<_> = targets
+            .iter()
+            .zip(rebuilt)
+            .map(|((index, node), bytes)| async move {
+                let chunk = segment.chunks[usize::from(*index)];
+                (*index, *node, self.send_chunk(*node, chunk, bytes).await)
+            })
+            .collect();
+        let mut healed = segment.clone();
+        let mut signed = 0;
+        let mut reason = None;
+        while let Some((index, node, outcome)) = sending.next().await {
+            match outcome {
+                Ok(()) => {
+                    healed.holders[usize::from(index)] = node;
+                    signed += 1;
+                }
+                Err(error) => reason = Some(error.to_string()),
+            }
+        }
+        let store = self.store.clone();
+        blocking(move || store.put_segment(&healed).map_err(|error| error.to_string())).await??;
+        match reason {
+            Some(reason) if signed == 0 => Err(reason),
+            _ => Ok(signed),
+        }
+    }
+
+    /// Repairs at the configured interval until this node stops.
+    pub async fn repair_forever(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(self.config.repair_interval.0)).await;
+            match self.repair_now(self.config.absent_after.0).await {
+                Ok(report) if report.full == report.segments => {}
+                Ok(report) => tracing::warn!(?report, "not every segment has all its chunks"),
+                Err(error) => tracing::error!(error, "repair could not keep its records"),
+            }
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! The provider's service: answers what other nodes ask, one request at a time per contract.
+//!
+//! Invariant: a note leaves with this node's signature only after what it says is durable here, in
+//! the store first and in the ledger second. Nothing is done for a peer whose right to it is not
+//! proven: a node acts for an owner only when its node record, signed by that owner's party key,
+//! says so. Not here: the decisions themselves (engine) and how bytes reach the disk (store).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use commonhold_engine::admission::{self, AdmissionRules, Capacity};
+use commonhold_engine::settlement;
+use commonhold_format::audit::{self, Challenge};
+use commonhold_format::ids::{ChunkId, ContractId, NodeId, PartyId};
+use commonhold_format::keys::PartyKey;
+use commonhold_format::note::SignedNote;
+use commonhold_format::record::NodeRecord;
+use commonhold_format::statement::{Receipt, Revision, Statement};
+use commonhold_format::wire::{self, Addition, INVENTORY_PAGE_MAX, Refusal, Request, Response};
+use commonhold_ledger::Ledger;
+use commonhold_net::Net;
+use commonhold_store::{CommitError, ContractState, PutError, ReadError, Role, Store};
+
+use crate::clock::unix_seconds;
+use crate::turns::Turns;
+
+/// How long a peer may take to show its node record.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Node records that are remembered as seen; the oldest half is dropped beyond it.
+const KNOWN_NODES_MAX: usize = 4096;
+
+/// The provider's half of a node. Also answers for nodes that lend nothing: they show their record
+/// and refuse the rest.
+pub struct Provider {
+    /// Chunks and contracts.
+    pub store: Store,
+    /// Where notes are logged before they are answered.
+    pub ledger: Ledger,
+    /// Signs this node's notes.
+    pub party: PartyKey,
+    /// To ask a peer for its record.
+    pub net: Net,
+    /// What is accepted; `None` for a node that lends nothing.
+    pub rules: Option<AdmissionRules>,
+    /// This node's current record, shown on request.
+    pub record: Arc<Mutex<Vec<u8>>>,
+    /// Which party each node acts for, and until when that is known.
+    pub known: Mutex<HashMap<NodeId, (PartyId, u64)>>,
+    /// Bytes sent to an owner and not yet in a signed receipt.
+    pub egress: Mutex<HashMap<ContractId, u64>>,
+    /// One change at a time per contract.
+    pub turns: Turns<ContractId>,
+}
+
+/// A refusal on its way to the peer.
+struct Refused(Refusal, String);
+
+impl Refused {
+    fn new(reason: Refusal, message: impl Into<String>) -> Self {
+        Self(reason, message.into())
+    }
+}
+
+type Answer = Result<Response, Refused>;
+
+/// Runs blocking work of the store or ledger off the network's threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Refused::new(Refusal::Other, "an internal task of this node failed"))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // The guarded values are replaced whole, so a panic elsewhere leaves them valid.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Provider {
+    /// Answers one request of the peer `from`.
+    pub async fn answer(&self, from: NodeId, request: Request) -> Response {
+        match self.serve(from, request).await {
+            Ok(response) => response,
+            Err(Refused(reason, message)) => {
+                tracing::debug!(peer = %from, ?reason, message, "refused a request");
+                wire::refused(reason, message)
+            }
+        }
+    }
+
+    async fn serve(&self, from: NodeId, request: Request) -> Answer {
+        match request {
+            Request::Hello => Ok(Response::Record { record: locked(&self.record).clone() }),
+            Request::OpenContract { note } => self.open_contract(from, &note).await,
+            Request::ContractState { contract } => self.contract_state(from, contract).await,
+            Request::InventoryPage { contract, from: first } => {
+                self.inventory_page(from, contract, first).await
+            }
+            Request::PutChunk { contract, chunk, bytes } => self.put_chunk(from, contract, chunk, bytes).await,
+            Request::Commit { note, adds, removes } => self.commit(&note, adds, removes).await,
+            Request::GetChunk { chunk, contract } => self.get_chunk(from, chunk, contract).await,
+            Request::Audit { challenge } => self.audit(from, challenge).await,
+            Request::DrawReceipt { .. } => self.draw_receipt(from, request).await,
+            Request::SettleReceipt { note } => self.settle_receipt(&note).await,
+            Request::ListContracts { owner, signature } => self.list_contracts(from, owner, &signature).await,
+        }
+    }
+
+    async fn state(&self, contract: ContractId) -> Result<ContractState, Refused> {
+        let store = self.store.clone();
+        let state = blocking(move || store.contract(&contract)).await?;
+        state
+            .filter(|state| state.role == Role::Provider)
+            .ok_or_else(|| Refused::new(Refusal::Unknown, "this node has no such contract"))
+    }
+
+    /// The contract, once `from` is known to act for its owner.
+    async fn state_for_owner(&self, from: NodeId, contract: ContractId) -> Result<ContractState, Refused> {
+        let state = self.state(contract).await?;
+        self.authorize(from, state.contract.owner).await?;
+        Ok(state)
+    }
+
+    /// Checks that the node `from` acts for `owner`: its record, signed by both keys, says so.
+    async fn authorize(&self, from: NodeId, owner: PartyId) -> Result<(), Refused> {
+        let now = unix_seconds();
+        let known = locked(&self.known).get(&from).copied();
+        let party = match known {
+            Some((party, until)) if until > now => party,
+            _ => self.introduce(from, now).await?,
+        };
+        if party == owner {
+            Ok(())
+        } else {
+            Err(Refused::new(Refusal::Forbidden, "your node does not act for this contract's owner"))
+        }
+    }
+
+    async fn introduce(&self, from: NodeId, now: u64) -> Result<PartyId, Refused> {
+        let forbidden = |why: &str| Refused::new(Refusal::Forbidden, format!("your node record: {why}"));
+        let answer = self.net.call(from, Request::Hello, HELLO_TIMEOUT).await;
+        let Ok(Response::Record { record }) = answer else {
+            return Err(forbidden("it was asked for and not shown"));
+        };
+        let record = NodeRecord::decode(&record).map_err(|error| forbidden(&error.to_string()))?;
+        if record.node != from || record.expires <= now {
+            return Err(forbidden("it is another node's or has expired"));
+        }
+        let mut known = locked(&self.known);
+        if known.len() >= KNOWN_NODES_MAX {
+            let mut ends: Vec<u64> = known.values().map(|(_, until)| *until).collect();
+            ends.sort_unstable();
+            let median = ends[ends.len() / 2];
+            known.retain(|_, (_, until)| *until > median);
+        }
+        known.insert(from, (record.party, record.expires));
+        Ok(record.party)
+    }
+
+    async fn open_contract(&self, from: NodeId, note: &[u8]) -> Answer {
+        let Some(rules) = self.rules.clone() else {
+            return Err(Refused::new(Refusal::Terms, "this node lends no disk"));
+        };
+        let mut note = parse_note(note)?;
+        let Statement::Contract(contract) = statement(&note)? else {
+            return Err(Refused::new(Refusal::Invalid, "the note is not a contract"));
+        };
+        if !note.is_signed_by(&contract.owner) {
+            return Err(Refused::new(Refusal::Forbidden, "the owner has not signed the contract"));
+        }
+        self.authorize(from, contract.owner).await?;
+        let id = contract.id();
+        let _turn = self.turns.take(id).await;
+        if let Ok(state) = self.state(id).await {
+            return Ok(Response::Note { note: state.note.to_bytes() });
+        }
+        let usage = self.store.usage();
+        let capacity = Capacity {
+            allotted_bytes: usage.allotted_bytes,
+            used_bytes: usage.used_bytes,
+            promised_bytes: 0,
+        };
+        let me = (self.party.id(), self.net.node());
+        admission::admit_contract(&contract, me, &rules, &capacity, unix_seconds())
+            .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
+        note.countersign(&self.party);
+        self.keep_note(&note, {
+            let (store, note) = (self.store.clone(), note.clone());
+            move || store.open_contract(Role::Provider, &contract, &note).map_err(|e| e.to_string())
+        })
+        .await?;
+        Ok(Response::Note { note: note.to_bytes() })
+    }
+
+    /// Makes a change durable in the store, then its note in the ledger.
+    async fn keep_note(
+        &self,
+        note: &SignedNote,
+        change: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> Result<(), Refused> {
+        let (ledger, note) = (self.ledger.clone(), note.clone());
+        blocking(move || {
+            change()?;
+            ledger.append(&note).map(|_| ()).map_err(|error| error.to_string())
+        })
+        .await?
+        .map_err(|message| Refused::new(Refusal::Quarantined, message))
+    }
+
+    async fn contract_state(&self, from: NodeId, contract: ContractId) -> Answer {
+        let state = self.state_for_owner(from, contract).await?;
+        Ok(Response::ContractState {
+            contract: state.note.to_bytes(),
+            revision: state.revision.map(|(_, note)| note.to_bytes()).unwrap_or_default(),
+            receipt: state.receipt.map(|(_, note)| note.to_bytes()).unwrap_or_default(),
+        })
+    }
+
+    async fn inventory_page(&self, from: NodeId, contract: ContractId, first: u64) -> Answer {
+        self.state_for_owner(from, contract).await?;
+        let store = self.store.clone();
+        let entries = blocking(move || {
+            store.with_inventory(&contract, |inventory| {
+                let skip = usize::try_from(first).unwrap_or(usize::MAX);
+                inventory.entries().iter().skip(skip).take(INVENTORY_PAGE_MAX).copied().collect()
+            })
+        })
+        .await?;
+        Ok(Response::InventoryPage { entries: entries.unwrap_or_default() })
+    }
+
+    async fn put_chunk(&self, from: NodeId, contract: ContractId, chunk: ChunkId, bytes: Vec<u8>) -> Answer {
+        let state = self.state_for_owner(from, contract).await?;
+        let held = state.revision.as_ref().map_or(0, |(revision, _)| revision.held_bytes);
+        if held.saturating_add(bytes.len() as u64) > state.contract.bytes_max {
+            return Err(Refused::new(
+                Refusal::OverContract,
+                format!("the contract covers {} bytes and {held} are used", state.contract.bytes_max),
+            ));
+        }
+        let store = self.store.clone();
+        blocking(move || store.put(contract, chunk, &bytes)).await?.map_err(|error| {
+            let reason = match &error {
+                PutError::WrongId => Refusal::Invalid,
+                PutError::QuotaReached { .. } => Refusal::Full,
+                PutError::Busy { .. } => Refusal::Busy,
+                _ => Refusal::Quarantined,
+            };
+            Refused::new(reason, error.to_string())
+        })?;
+        Ok(Response::Done)
+    }
+
+    async fn commit(&self, note: &[u8], adds: Vec<Addition>, removes: Vec<u64>) -> Answer {
+        let Some(rules) = self.rules.clone() else {
+            return Err(Refused::new(Refusal::Terms, "this node lends no disk"));
+        };
+        let mut note = parse_note(note)?;
+        let Statement::Revision(revision) = statement(&note)? else {
+            return Err(Refused::new(Refusal::Invalid, "the note is not a revision"));
+        };
+        let _turn = self.turns.take(revision.contract).await;
+        let state = self.state(revision.contract).await?;
+        if !note.is_signed_by(&state.contract.owner) {
+            return Err(Refused::new(Refusal::Forbidden, "the owner has not signed the revision"));
+        }
+        let previous = state.revision.as_ref();
+        if let Some((_, last)) = previous.filter(|(_, last)| last.text() == note.text()) {
+            return Ok(Response::Note { note: last.to_bytes() });
+        }
+        let previous = previous.map(|(previous, _)| previous);
+        if revision.sequence != previous.map_or(0, |previous| previous.sequence) + 1 {
+            return Err(Refused::new(
+                Refusal::Conflict,
+                "the revision does not follow the last one; ask for the contract's state",
+            ));
+        }
+        admission::admit_revision(&state.contract, previous, &revision, &rules, unix_seconds())
+            .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
+        note.countersign(&self.party);
+        let (store, ledger, signed) = (self.store.clone(), self.ledger.clone(), note.clone());
+        blocking(move || {
+            store.commit(&revision.contract, &revision, &signed, &adds, &removes).map_err(|error| {
+                let reason = match &error {
+                    CommitError::Missing(_) => Refusal::Unknown,
+                    CommitError::Failed { .. } => Refusal::Quarantined,
+                    _ => Refusal::Invalid,
+                };
+                Refused::new(reason, error.to_string())
+            })?;
+            ledger.append(&signed).map_err(|error| Refused::new(Refusal::Quarantined, error.to_string()))
+        })
+        .await??;
+        Ok(Response::Note { note: note.to_bytes() })
+    }
+
+    async fn get_chunk(&self, from: NodeId, chunk: ChunkId, contract: Option<ContractId>) -> Answer {
+        let store = self.store.clone();
+        let bytes = blocking(move || store.read(&chunk)).await?.map_err(|error| {
+            let reason = match &error {
+                ReadError::NotHeld => Refusal::Unknown,
+                ReadError::Damaged { .. } => Refusal::Damaged,
+                _ => Refusal::Quarantined,
+            };
+            Refused::new(reason, error.to_string())
+        })?;
+        if let Some(contract) = contract
+            && self.state_for_owner(from, contract).await.is_ok()
+        {
+            *locked(&self.egress).entry(contract).or_default() += bytes.len() as u64;
+        }
+        Ok(Response::Chunk { bytes })
+    }
+
+    async fn audit(&self, from: NodeId, challenge: Challenge) -> Answer {
+        let state = self.state_for_owner(from, challenge.contract).await?;
+        let current = state.revision.as_ref().map(|(revision, _)| revision);
+        if !current.is_some_and(|revision| fits(&challenge, revision)) {
+            return Err(Refused::new(
+                Refusal::Conflict,
+                "the challenge is not about the contract's last revision",
+            ));
+        }
+        let store = self.store.clone();
+        let (proof, disk_fault) = blocking(move || {
+            let mut disk_fault = None;
+            let proof = store.with_inventory(&challenge.contract, |inventory| {
+                audit::prove(&challenge, inventory, |chunk| match store.read(chunk) {
+                    Ok(bytes) => Some(bytes),
+                    Err(ReadError::NotHeld | ReadError::Damaged { .. }) => None,
+                    Err(error) => {
+                        disk_fault = Some(error.to_string());
+                        None
+                    }
+                })
+            });
+            (proof, disk_fault)
+        })
+        .await?;
+        // A disk that cannot be read is not a chunk that is lost: say which it is.
+        if let Some(fault) = disk_fault {
+            return Err(Refused::new(Refusal::Quarantined, fault));
+        }
+        let proof = proof.ok_or_else(|| Refused::new(Refusal::Unknown, "this node has no such contract"))?;
+        Ok(Response::Proof { proof })
+    }
+
+    async fn draw_receipt(&self, from: NodeId, request: Request) -> Answer {
+        let Request::DrawReceipt {
+            contract,
+            egress_bytes,
+            audits_passed,
+            audits_failed,
+            evidence,
+            owner_size,
+            owner_root,
+        } = request
+        else {
+            return Err(Refused::new(Refusal::Invalid, "not a request for a receipt"));
+        };
+        let state = self.state_for_owner(from, contract).await?;
+        let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
+        let sent = locked(&self.egress).get(&contract).copied().unwrap_or(0);
+        let until = unix_seconds().max(previous.map_or(0, |previous| previous.until));
+        let mut receipt = Receipt {
+            contract,
+            sequence: previous.map_or(0, |previous| previous.sequence) + 1,
+            until,
+            byte_seconds: byte_seconds_until(&state, until),
+            egress_bytes: previous.map_or(0, |previous| previous.egress_bytes) + egress_bytes.min(sent),
+            audits_passed: audits_passed.max(previous.map_or(0, |previous| previous.audits_passed)),
+            audits_failed: audits_failed.max(previous.map_or(0, |previous| previous.audits_failed)),
+            owed_microcredits: 0,
+            evidence,
+            owner_head: (owner_size, owner_root),
+            provider_head: (self.ledger.len(), self.ledger.root()),
+        };
+        receipt.owed_microcredits = state
+            .contract
+            .prices
+            .amount_due(receipt.byte_seconds, receipt.egress_bytes, receipt.audits_passed)
+            .ok_or_else(|| Refused::new(Refusal::Invalid, "the totals overflow"))?;
+        let note = SignedNote::sign(Statement::Receipt(receipt).to_text(), &self.party)
+            .map_err(|error| Refused::new(Refusal::Other, error.to_string()))?;
+        Ok(Response::Note { note: note.to_bytes() })
+    }
+
+    async fn settle_receipt(&self, note: &[u8]) -> Answer {
+        let note = parse_note(note)?;
+        let Statement::Receipt(receipt) = statement(&note)? else {
+            return Err(Refused::new(Refusal::Invalid, "the note is not a receipt"));
+        };
+        let _turn = self.turns.take(receipt.contract).await;
+        let state = self.state(receipt.contract).await?;
+        if !note.is_signed_by(&state.contract.owner) || !note.is_signed_by(&self.party.id()) {
+            return Err(Refused::new(Refusal::Forbidden, "a receipt needs both signatures"));
+        }
+        if state.receipt.as_ref().is_some_and(|(_, last)| last.text() == note.text()) {
+            return Ok(Response::Done);
+        }
+        let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
+        settlement::check_succession(&state.contract, previous, &receipt)
+            .map_err(|fault| Refused::new(Refusal::Conflict, fault.to_string()))?;
+        let settled = receipt.egress_bytes - previous.map_or(0, |previous| previous.egress_bytes);
+        let contract = receipt.contract;
+        self.keep_note(&note, {
+            let (store, note) = (self.store.clone(), note.clone());
+            move || store.receipt(&contract, &receipt, &note).map_err(|error| error.to_string())
+        })
+        .await?;
+        if let Some(open) = locked(&self.egress).get_mut(&contract) {
+            *open = open.saturating_sub(settled);
+        }
+        Ok(Response::Done)
+    }
+
+    async fn list_contracts(&self, from: NodeId, owner: PartyId, signature: &[u8; 64]) -> Answer {
+        let message = wire::list_contracts_message(&from, &self.net.node());
+        if !commonhold_format::keys::verify(owner.as_bytes(), &message, signature) {
+            return Err(Refused::new(Refusal::Forbidden, "the owner's signature is wrong"));
+        }
+        let store = self.store.clone();
+        let contracts = blocking(move || {
+            let mut contracts = store.contracts();
+            contracts.retain(|id| {
+                store.contract(id).is_some_and(|state| {
+                    state.role == Role::Provider && state.contract.owner == owner
+                })
+            });
+            contracts
+        })
+        .await?;
+        Ok(Response::Contracts { contracts })
+    }
+}
+
+/// Byte-seconds of a contract from its start to `until`: both parties come to the same number,
+/// because it follows from the revisions that both signed.
+pub fn byte_seconds_until(state: &ContractState, until: u64) -> u128 {
+    state.revision.as_ref().map_or(0, |(revision, _)| {
+        let (held, from, ends) = (revision.held_bytes, revision.time, state.contract.ends);
+        settlement::byte_seconds(state.byte_seconds, held, from, until, ends)
+    })
+}
+
+fn fits(challenge: &Challenge, revision: &Revision) -> bool {
+    challenge.revision == revision.sequence
+        && challenge.inventory_root == revision.inventory_root
+        && challenge.entries == revision.entries
+        && challenge.span == revision.span
+}
+
+fn parse_note(bytes: &[u8]) -> Result<SignedNote, Refused> {
+    SignedNote::parse(bytes).map_err(|error| Refused::new(Refusal::Invalid, error.to_string()))
+}
+
+fn statement(note: &SignedNote) -> Result<Statement, Refused> {
+    Statement::of(note).map_err(|error| Refused::new(Refusal::Invalid, error.to_string()))
+}
+
+/// Logs the last notes of every contract that the ledger lacks: a crash between store and ledger
+/// leaves exactly such a gap.
+///
+/// # Errors
+/// The ledger's own error.
+pub fn reconcile(store: &Store, ledger: &Ledger) -> Result<(), commonhold_ledger::LedgerError> {
+    for id in store.contracts() {
+        let Some(state) = store.contract(&id) else { continue };
+        ledger.append(&state.note)?;
+        if let Some((_, note)) = &state.revision {
+            ledger.append(note)?;
+        }
+        if let Some((_, note)) = &state.receipt {
+            ledger.append(note)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! The command line against a local network of real processes, as other programs drive it.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_commonhold");
+
+/// A running `devnet`, ended with SIGTERM when dropped.
+struct Devnet {
+    process: Child,
+    dir: PathBuf,
+    description: Value,
+}
+
+impl Devnet {
+    fn start(dir: &Path, flags: &[&str]) -> Self {
+        let mut process = Command::new(PROGRAM)
+            .args(["devnet", "--dir"])
+            .arg(dir)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        assert_eq!(first, "devnet: ready");
+        let text = fs::read_to_string(dir.join("devnet.json")).unwrap();
+        // Keep the pipe open and drained, so that the network can print.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, dir: dir.to_owned(), description: serde_json::from_str(&text).unwrap() }
+    }
+
+    fn owner(&self, arguments: &[&str]) -> Output {
+        run(&self.dir.join("owner"), arguments)
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.owner(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = vec!["--json"];
+        all.extend(arguments);
+        serde_json::from_str(&self.ok(&all)).unwrap()
+    }
+
+    /// The sentence of a command that must fail.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.owner(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?} should have failed");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn pid(&self, number: usize) -> u32 {
+        u32::try_from(self.description["nodes"][number]["pid"].as_u64().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        signal(self.process.id(), "TERM");
+        let _ = self.process.wait();
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).arg("--data-dir").arg(dir).args(arguments).output().unwrap()
+}
+
+fn is_running(pid: u32) -> bool {
+    // A zombie's parent is gone too once devnet has ended, so what is left here is alive.
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+fn noise(len: usize, seed: u8) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len + 32);
+    let mut state = [seed; 32];
+    while bytes.len() < len {
+        state = Sha256::digest(state).into();
+        bytes.extend_from_slice(&state);
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>, u32)> {
+    let mut found: Vec<_> = walkdir::WalkDir::new(dir)
+        .into_iter()
+        .map(Result::unwrap)
+        .map(|entry| {
+            let bytes = if entry.file_type().is_file() { fs::read(entry.path()).unwrap() } else { vec![] };
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o100;
+            (entry.path().strip_prefix(dir).unwrap().to_owned(), bytes, mode)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn files_survive_the_death_of_four_providers() {
+    let temp = tempfile::tempdir().unwrap();
+    let net = Devnet::start(&temp.path().join("net"), &["--nodes", "6"]);
+    assert_eq!(net.description["nodes"].as_array().unwrap().len(), 6);
+    for node in net.description["nodes"].as_array().unwrap().iter().chain([&net.description["owner"]]) {
+        for key in ["role", "peer_id", "pid", "data_dir", "api", "token_file"] {
+            assert!(!node[key].is_null(), "{key} is missing: {node}");
+        }
+        let token = fs::metadata(node["token_file"].as_str().unwrap()).unwrap();
+        assert_eq!(token.permissions().mode() & 0o777, 0o600);
+    }
+
+    // A folder with what trips file systems up.
+    let source = temp.path().join("letters");
+    fs::create_dir_all(source.join("empty")).unwrap();
+    fs::create_dir_all(source.join("deep/er/still")).unwrap();
+    fs::write(source.join("nothing"), b"").unwrap();
+    fs::write(source.join("Grüße ☀.txt"), b"hello").unwrap();
+    fs::write(source.join("inline"), noise(4096, 1)).unwrap();
+    fs::write(source.join("packed"), noise(4097, 2)).unwrap();
+    fs::write(source.join("deep/er/still/large"), noise(5_000_001, 3)).unwrap();
+    fs::write(source.join("tool"), b"#!/bin/sh\n").unwrap();
+    fs::set_permissions(source.join("tool"), fs::Permissions::from_mode(0o755)).unwrap();
+
+    assert_eq!(net.ok(&["put", source.to_str().unwrap()]).trim(), "/letters");
+    let single = temp.path().join("single.bin");
+    fs::write(&single, noise(3 << 20, 4)).unwrap();
+    assert_eq!(net.ok(&["put", single.to_str().unwrap(), "--to", "/letters/renamed.bin"]).trim(), "/letters/renamed.bin");
+    fs::copy(&single, source.join("renamed.bin")).unwrap();
+
+    let listing = net.json(&["ls", "/letters"]);
+    let names: Vec<&str> =
+        listing["entries"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["Grüße ☀.txt", "deep", "empty", "inline", "nothing", "packed", "renamed.bin", "tool"]);
+
+    let audits = net.json(&["audit", "now"]);
+    let audits = audits["audits"].as_array().unwrap();
+    assert_eq!(audits.len(), 6);
+    assert!(audits.iter().all(|audit| audit["outcome"] == "passed"), "{audits:?}");
+
+    for number in 0..4 {
+        signal(net.pid(number), "KILL");
+    }
+    let out = temp.path().join("out");
+    net.ok(&["get", "/letters", out.to_str().unwrap()]);
+    assert_eq!(tree(&out), tree(&source));
+
+    // Two are not enough to store on, and nothing pretends otherwise.
+    let sentence = net.refused(&["put", single.to_str().unwrap(), "--to", "/too-few"]);
+    assert!(sentence.contains("6"), "{sentence}");
+    assert!(net.refused(&["ls", "/too-few"]).contains("/too-few"));
+    // An audit that does not pass is a failed command.
+    assert!(net.refused(&["audit", "now"]).contains("4 of 6"));
+
+    let ledger = net.json(&["ledger", "show"]);
+    assert!(ledger["balances"].as_array().unwrap().iter().any(|balance| balance["owed_to_me_microcredits"].as_i64().unwrap() < 0));
+
+    let removed = net.json(&["rm", "/letters/deep"]);
+    assert_eq!(removed["files"], 1);
+    assert!(net.refused(&["get", "/letters/deep", temp.path().join("gone").to_str().unwrap()]).contains("/letters/deep"));
+
+    // devnet ends all of its nodes.
+    let pids: Vec<u32> = (4..6).map(|number| net.pid(number)).collect();
+    assert!(pids.iter().all(|pid| is_running(*pid)));
+    drop(net);
+    assert!(pids.iter().all(|pid| !is_running(*pid)));
+}
+
+#[test]
+fn mistakes_get_sentences_and_lose_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let net = Devnet::start(&temp.path().join("net"), &["--nodes", "6", "--disk", "24 MiB"]);
+    let file = temp.path().join("small");
+    fs::write(&file, noise(100_000, 5)).unwrap();
+    net.ok(&["put", file.to_str().unwrap()]);
+
+    // A file that is missing or unreadable.
+    let missing = net.refused(&["put", temp.path().join("missing").to_str().unwrap()]);
+    assert!(missing.contains("missing") && missing.contains("No such file"), "{missing}");
+
+    // Disk quota: 6 providers of 24 MiB hold less than 80 MiB of file.
+    let large = temp.path().join("large");
+    fs::write(&large, noise(80 << 20, 6)).unwrap();
+    let full = net.refused(&["put", large.to_str().unwrap()]);
+    assert!(full.contains("free") || full.contains("room"), "{full}");
+    assert!(net.refused(&["ls", "/large"]).contains("/large"));
+
+    // A file that grows while it is being read.
+    let growing = temp.path().join("growing");
+    let mut writer = fs::File::create(&growing).unwrap();
+    writer.write_all(&noise(4 << 20, 7)).unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = stop.clone();
+    let grower = std::thread::spawn(move || {
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            writer.write_all(b"more").unwrap();
+        }
+    });
+    let changed = net.refused(&["put", growing.to_str().unwrap()]);
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    grower.join().unwrap();
+    assert!(changed.contains("growing") && changed.contains("changed"), "{changed}");
+    assert!(net.refused(&["ls", "/growing"]).contains("/growing"));
+
+    // Ctrl-C during put.
+    let mut put = Command::new(PROGRAM)
+        .arg("--data-dir")
+        .arg(net.dir.join("owner"))
+        .args(["put", "--to", "/fifo"])
+        .arg(&large)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    signal(put.id(), "INT");
+    assert!(!put.wait().unwrap().success());
+    assert!(net.refused(&["ls", "/fifo"]).contains("/fifo"));
+
+    // What was there before is untouched.
+    let out = temp.path().join("out");
+    net.ok(&["get", "/small", out.to_str().unwrap()]);
+    assert_eq!(fs::read(out).unwrap(), noise(100_000, 5));
+
+    // The owner's directory is in use; a port is taken.
+    let second = run(&net.dir.join("owner"), &["up"]);
+    assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another"), "{second:?}");
+    let address = net.json(&["status"])["addresses"][0].as_str().unwrap().split("/p2p/").next().unwrap().to_owned();
+    let other = temp.path().join("other");
+    let made = run(&other, &["init", "--listen", &address, "--api", "127.0.0.1:0"]);
+    assert!(made.status.success());
+    let taken = run(&other, &["up"]);
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&taken.stderr).contains("in use"), "{taken:?}");
+}
+
+#[test]
+fn an_owner_alone_is_told_so_and_a_wrong_phrase_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("alone");
+    let made = run(&dir, &["--json", "init", "--listen", "/ip4/127.0.0.1/tcp/0", "--api", "127.0.0.1:0"]);
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let phrase = made["phrase"].as_str().unwrap().to_owned();
+    assert_eq!(phrase.split(' ').count(), 24);
+
+    let mut node = Command::new(PROGRAM)
+        .arg("--data-dir")
+        .arg(&dir)
+        .arg("up")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ready = BufReader::new(node.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(ready.starts_with("ready: http://127.0.0.1:"), "{ready}");
+    let file = temp.path().join("file");
+    fs::write(&file, b"0123456789").unwrap();
+    let put = run(&dir, &["put", file.to_str().unwrap()]);
+    assert_eq!(put.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&put.stderr).contains("no provider"), "{put:?}");
+    signal(node.id(), "TERM");
+    assert!(node.wait().unwrap().success());
+    let stopped = run(&dir, &["status"]);
+    assert!(String::from_utf8_lossy(&stopped.stderr).contains("no node is running"), "{stopped:?}");
+
+    // The same phrase gives the same party; a wrong one gives a sentence without the words.
+    let restore = |dir: &str, phrase: &str| {
+        let mut init = Command::new(PROGRAM)
+            .arg("--data-dir")
+            .arg(temp.path().join(dir))
+            .args(["--json", "init", "--restore"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        init.stdin.take().unwrap().write_all(phrase.as_bytes()).unwrap();
+        init.wait_with_output().unwrap()
+    };
+    let again = restore("again", &phrase);
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["party"], made["party"]);
+    let mut words: Vec<&str> = phrase.split(' ').collect();
+    words[4] = "commonhold";
+    let wrong = restore("wrong", &words.join(" "));
+    let sentence = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(sentence.contains("word 5") && !sentence.contains(words[0]), "{sentence}");
+    assert!(!temp.path().join("wrong").exists());
+
+    // A directory of another version is left alone.
+    fs::write(dir.join("format"), "commonhold-data 999\n").unwrap();
+    let version = run(&dir, &["up"]);
+    assert!(String::from_utf8_lossy(&version.stderr).contains("another version"), "{version:?}");
+
+    // A misspelt key names file, line and what is allowed.
+    fs::write(dir.join("format"), "commonhold-data 1\n").unwrap();
+    fs::write(dir.join("commonhold.toml"), "[network]\nlistne = []\n").unwrap();
+    let misspelt = String::from_utf8(run(&dir, &["up"]).stderr).unwrap();
+    assert!(misspelt.contains("commonhold.toml, line 2") && misspelt.contains("listen"), "{misspelt}");
+}

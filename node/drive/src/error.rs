@@ -1,0 +1,121 @@
+//! Why an operation on the drive failed, in sentences for the person who asked for it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::custody::CustodyError;
+
+/// Why an operation on a drive failed. Nothing became visible in the drive unless the variant says
+/// otherwise. Cloneable, because one failed fetch may end several waiting reads.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DriveError {
+    /// No file or folder has this path.
+    #[error("{0} is not in the drive")]
+    NotFound(String),
+    /// A file would replace a folder or the other way round.
+    #[error(
+        "{path} is a {existing} in the drive and cannot become a {wanted}: remove it first or choose another name"
+    )]
+    Exists {
+        /// Where.
+        path: String,
+        /// What stands there: "file" or "folder".
+        existing: &'static str,
+        /// What should have been put there.
+        wanted: &'static str,
+    },
+    /// The text is not a path of a drive.
+    #[error("{path:?} is not a path in the drive: {why}")]
+    BadPath {
+        /// The refused text, cut to 80 characters.
+        path: String,
+        /// The reason.
+        why: String,
+    },
+    /// The root folder cannot be removed.
+    #[error("the root of the drive cannot be removed: remove what is in it")]
+    RootRemoval,
+    /// The stream is not an archive that this drive takes in.
+    #[error("the archive cannot be stored: {0}")]
+    BadArchive(String),
+    /// The stream ended or failed before the archive was complete.
+    #[error("the archive was interrupted ({0}): nothing of it is in the drive, send it again")]
+    Interrupted(String),
+    /// A file was not as long as the archive had announced.
+    #[error(
+        "{path} changed while it was being read: it should have {expected} bytes and {found}; put it again"
+    )]
+    Changed {
+        /// Which file.
+        path: String,
+        /// The declared length, bytes.
+        expected: u64,
+        /// What came instead, as a phrase.
+        found: String,
+    },
+    /// The providers could not keep or give back data.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
+    /// Data came back, passed the check of its chunks, and still is not what was written.
+    #[error("{what} is damaged: {why}")]
+    Damaged {
+        /// Which object.
+        what: String,
+        /// How that shows.
+        why: String,
+    },
+    /// A bound of the drive's formats was reached.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The newest head of the drive could not be looked up.
+    #[error("the newest state of the drive could not be looked up ({0}): try again when the node has peers")]
+    HeadUnknown(String),
+    /// The drive's own directory could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: Arc<std::io::Error>,
+    },
+    /// The system gave no random bytes, or a task of the drive was stopped.
+    #[error("the drive could not go on: {0}")]
+    Internal(String),
+}
+
+impl DriveError {
+    /// A stable word for programs: `not_found`, `exists`, `bad_path`, `bad_archive`, `interrupted`,
+    /// `changed`, `no_providers`, `too_few_providers`, `quota`, `not_stored`, `unavailable`,
+    /// `custody`, `damaged`, `too_large`, `head_unknown`, `io` or `internal`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            DriveError::NotFound(_) => "not_found",
+            DriveError::Exists { .. } => "exists",
+            DriveError::BadPath { .. } | DriveError::RootRemoval => "bad_path",
+            DriveError::BadArchive(_) => "bad_archive",
+            DriveError::Interrupted(_) => "interrupted",
+            DriveError::Changed { .. } => "changed",
+            DriveError::Custody(error) => match error {
+                CustodyError::NoProviders => "no_providers",
+                CustodyError::TooFewProviders { .. } => "too_few_providers",
+                CustodyError::Full { .. } | CustodyError::Quota { .. } => "quota",
+                CustodyError::NotStored { .. } => "not_stored",
+                CustodyError::Unavailable { .. } => "unavailable",
+                CustodyError::Other(_) => "custody",
+            },
+            DriveError::Damaged { .. } => "damaged",
+            DriveError::TooLarge(_) => "too_large",
+            DriveError::HeadUnknown(_) => "head_unknown",
+            DriveError::Io { .. } => "io",
+            DriveError::Internal(_) => "internal",
+        }
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        DriveError::Io { path: path.into(), source: Arc::new(source) }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>, why: impl ToString) -> Self {
+        DriveError::Damaged { what: what.into(), why: why.to_string() }
+    }
+}

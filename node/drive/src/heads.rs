@@ -1,0 +1,242 @@
+//! The heads of the drive on this device: the current one, the one last announced, and forks.
+//!
+//! Invariant: the sequence of the current head never falls, and its file is replaced atomically
+//! and synced before anybody is told. A head that is not the continuation of what this device
+//! knows is kept beside it, never merged and never dropped silently.
+//! What this cannot do: a fresh device has nothing to compare with and believes the newest head
+//! that it finds (spec/drive-layout.md).
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use commonhold_format::drive::HeadContent;
+use commonhold_format::head::{HEAD_LEN_MAX, Head, HeadError};
+use commonhold_format::keys::DriveKeys;
+
+use crate::error::DriveError;
+
+/// Most forks kept. Each is another history of the same drive; more than a few mean that
+/// something is badly wrong, and nothing is deleted at providers until the owner has decided.
+pub(crate) const FORKS_MAX: usize = 16;
+
+/// A head that was verified and opened.
+#[derive(Debug)]
+pub(crate) struct OpenHead {
+    pub(crate) head: Head,
+    pub(crate) content: HeadContent,
+    pub(crate) hash: [u8; 32],
+}
+
+impl OpenHead {
+    /// From bytes of anybody: decodes, verifies, opens.
+    pub(crate) fn from_bytes(bytes: &[u8], keys: &DriveKeys) -> Result<Arc<Self>, HeadError> {
+        if bytes.len() > HEAD_LEN_MAX {
+            return Err(HeadError::TooLarge(bytes.len()));
+        }
+        let head = Head::decode(bytes)?;
+        if head.drive != keys.drive() {
+            return Err(HeadError::Shape("it is of another drive"));
+        }
+        Self::from_head(head, keys)
+    }
+
+    pub(crate) fn from_head(head: Head, keys: &DriveKeys) -> Result<Arc<Self>, HeadError> {
+        let content = head.open(keys)?;
+        let hash = head.hash();
+        Ok(Arc::new(Self { head, content, hash }))
+    }
+}
+
+/// How a head that was found relates to the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is the current one.
+    Same,
+    /// An older one: ignored.
+    Older,
+    /// It continues the current one and takes its place.
+    Newer,
+    /// Another head of the same sequence: kept beside the current one.
+    Fork,
+    /// It has a higher sequence but does not continue the current one, or cannot be shown to: it
+    /// takes its place, and the current one is kept as a fork.
+    NewerFork,
+}
+
+/// Compares a verified head with the current one. `announced`: whether the current one was ever
+/// announced, so that another device may have built on it.
+pub(crate) fn judge(current: Option<&OpenHead>, announced: bool, found: &OpenHead) -> Verdict {
+    let Some(current) = current else { return Verdict::Newer };
+    let (here, there) = (current.head.sequence, found.head.sequence);
+    if there < here {
+        Verdict::Older
+    } else if there == here {
+        if found.hash == current.hash { Verdict::Same } else { Verdict::Fork }
+    } else if there - here == 1 {
+        if found.head.previous == current.hash { Verdict::Newer } else { Verdict::NewerFork }
+    } else if announced {
+        Verdict::Newer
+    } else {
+        Verdict::NewerFork
+    }
+}
+
+/// The heads of this device, in memory and in `dir`.
+pub(crate) struct Heads {
+    dir: PathBuf,
+    pub(crate) current: Option<Arc<OpenHead>>,
+    pub(crate) announced: Option<Arc<OpenHead>>,
+    pub(crate) forks: Vec<Arc<OpenHead>>,
+    /// Set when a fork had no room: nothing may be deleted then.
+    pub(crate) fork_dropped: bool,
+}
+
+impl Heads {
+    /// Reads what this device knows. Blocking.
+    pub(crate) fn open(dir: &Path, keys: &DriveKeys) -> Result<Self, DriveError> {
+        let forks_dir = dir.join("forks");
+        fs::create_dir_all(&forks_dir).map_err(|error| DriveError::io(&forks_dir, error))?;
+        let current = read(&dir.join("head"), keys)?;
+        // Without its proof of announcement a head is taken as not announced: the careful side.
+        let announced = read(&dir.join("announced"), keys).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the record of the last announcement is unreadable");
+            None
+        });
+        let mut forks = Vec::new();
+        let mut fork_dropped = false;
+        for entry in fs::read_dir(&forks_dir).map_err(|error| DriveError::io(&forks_dir, error))? {
+            let path = entry.map_err(|error| DriveError::io(&forks_dir, error))?.path();
+            if path.extension().is_none_or(|extension| extension != "head") {
+                continue;
+            }
+            match read(&path, keys) {
+                Ok(Some(fork)) if forks.len() < FORKS_MAX => forks.push(fork),
+                Ok(None) => {}
+                Ok(Some(_)) => fork_dropped = true,
+                Err(error) => {
+                    tracing::warn!(%error, "a fork on this device is unreadable");
+                    fork_dropped = true;
+                }
+            }
+        }
+        forks.sort_by_key(|fork| (fork.head.sequence, fork.hash));
+        Ok(Self { dir: dir.to_owned(), current, announced, forks, fork_dropped })
+    }
+
+    /// Whether the current head was announced.
+    pub(crate) fn is_announced(&self) -> bool {
+        match (&self.current, &self.announced) {
+            (Some(current), Some(announced)) => current.hash == announced.hash,
+            _ => false,
+        }
+    }
+
+    /// Makes `head` the current one, durably. Blocking.
+    pub(crate) fn advance(&mut self, head: Arc<OpenHead>) -> Result<(), DriveError> {
+        write(&self.dir, "head", &head.head.encode())?;
+        self.current = Some(head);
+        Ok(())
+    }
+
+    /// Notes that `head` was announced or found announced. Blocking.
+    pub(crate) fn note_announced(&mut self, head: Arc<OpenHead>) -> Result<(), DriveError> {
+        write(&self.dir, "announced", &head.head.encode())?;
+        self.announced = Some(head);
+        Ok(())
+    }
+
+    /// Keeps a head beside the current one. Blocking.
+    pub(crate) fn keep_fork(&mut self, fork: Arc<OpenHead>) -> Result<(), DriveError> {
+        if self.forks.iter().any(|known| known.hash == fork.hash) {
+            return Ok(());
+        }
+        tracing::warn!(
+            sequence = fork.head.sequence,
+            written_ms = fork.content.written_ms,
+            "this drive has another history, written by another device or brought back by someone; both are kept"
+        );
+        if self.forks.len() >= FORKS_MAX {
+            self.fork_dropped = true;
+            return Ok(());
+        }
+        write(&self.dir.join("forks"), &fork_file(&fork), &fork.head.encode())?;
+        self.forks.push(fork);
+        Ok(())
+    }
+
+    /// Forgets a fork; false when there is none with this hash. Blocking.
+    pub(crate) fn forget_fork(&mut self, hash: &[u8; 32]) -> Result<bool, DriveError> {
+        let Some(at) = self.forks.iter().position(|fork| fork.hash == *hash) else {
+            return Ok(false);
+        };
+        let path = self.dir.join("forks").join(fork_file(&self.forks[at]));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(DriveError::io(path, error));
+            }
+            _ => {}
+        }
+        self.forks.remove(at);
+        Ok(true)
+    }
+
+    /// Takes in a head that was found. Blocking.
+    pub(crate) fn take_in(&mut self, found: Arc<OpenHead>) -> Result<Verdict, DriveError> {
+        let verdict = judge(self.current.as_deref(), self.is_announced(), &found);
+        match verdict {
+            Verdict::Older => {}
+            Verdict::Same => {
+                if !self.is_announced() {
+                    self.note_announced(found)?;
+                }
+            }
+            Verdict::Fork => self.keep_fork(found)?,
+            Verdict::Newer | Verdict::NewerFork => {
+                if verdict == Verdict::NewerFork
+                    && let Some(current) = self.current.clone()
+                {
+                    self.keep_fork(current)?;
+                }
+                self.advance(found.clone())?;
+                self.note_announced(found)?;
+            }
+        }
+        Ok(verdict)
+    }
+}
+
+fn fork_file(fork: &OpenHead) -> String {
+    let hash: String = fork.hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{:020}-{hash}.head", fork.head.sequence)
+}
+
+fn read(path: &Path, keys: &DriveKeys) -> Result<Option<Arc<OpenHead>>, DriveError> {
+    let len = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DriveError::io(path, error)),
+    };
+    let what = || format!("the drive head in {}", path.display());
+    if len > HEAD_LEN_MAX as u64 {
+        return Err(DriveError::damaged(what(), "it is too large"));
+    }
+    let bytes = fs::read(path).map_err(|error| DriveError::io(path, error))?;
+    let head = OpenHead::from_bytes(&bytes, keys).map_err(|error| DriveError::damaged(what(), error))?;
+    Ok(Some(head))
+}
+
+/// Replaces a file so that after a crash it is the old one or the new one, whole.
+fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), DriveError> {
+    let path = dir.join(name);
+    let new = dir.join(format!("{name}.new"));
+    let replace = || {
+        let mut file = fs::File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        fs::File::open(dir)?.sync_all()
+    };
+    replace().map_err(|error| DriveError::io(&path, error))
+}

@@ -1,0 +1,505 @@
+//! Seals files and objects, packs their ciphertext into segments, codes the segments and hands
+//! them to the custodian (spec/drive-layout.md).
+//!
+//! Invariant: at most [`IN_FLIGHT_BYTES_MAX`] of coded bytes (or [`SEGMENTS_MIN`] segments, if
+//! those are larger) are on their way at a time, whatever the size of what is put; and no extent
+//! leaves here for a segment that the custodian has not accepted, because [`Packer::flush`] waits
+//! for all of them.
+//! What this is not: it knows no names and no folders.
+
+use std::sync::Arc;
+
+use commonhold_format::code::Code;
+use commonhold_format::drive::{Extent, OBJECT_LEN_MAX, ObjectRef};
+use commonhold_format::ids::ChunkId;
+use commonhold_format::seal::{
+    ObjectId, ObjectKey, ObjectKind, RECORD_LEN, RECORD_PLAIN_LEN, Sealing, padded_len, record_count,
+    seal_small, sealed_len,
+};
+use commonhold_format::segment::Segment;
+use commonhold_format::tree::chunk_id;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use crate::error::DriveError;
+use crate::keeper::Pending;
+
+/// Most coded bytes on their way to providers.
+pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
+/// Segments that may be on their way even if they are larger than that: one being sent and one
+/// being coded keep the line busy.
+pub(crate) const SEGMENTS_MIN: usize = 2;
+/// Most segments on their way, for those that are small.
+const SEGMENTS_MAX: usize = 16;
+
+/// Packs one put. Extents that it gives out index the put's own list of segments,
+/// [`Packer::kept`].
+pub(crate) struct Packer {
+    pending: Arc<Pending>,
+    code: Code,
+    segment_len_max: usize,
+    /// The open segment that small things share, with its number once it has any bytes.
+    pack: Vec<u8>,
+    pack_number: u32,
+    /// Segments accepted and flushed, by number.
+    kept: Vec<Segment>,
+    /// Segments begun since, in order; filled in when the custodian has accepted them.
+    begun: Vec<Option<Segment>>,
+    running: JoinSet<Result<Kept, DriveError>>,
+    in_flight_bytes: usize,
+}
+
+struct Kept {
+    number: u32,
+    coded_len: usize,
+    segment: Segment,
+}
+
+impl Packer {
+    pub(crate) fn new(pending: Arc<Pending>, code: Code) -> Self {
+        Self {
+            pending,
+            code,
+            segment_len_max: code.segment_len_max(),
+            pack: Vec::new(),
+            pack_number: 0,
+            kept: Vec::new(),
+            begun: Vec::new(),
+            running: JoinSet::new(),
+            in_flight_bytes: 0,
+        }
+    }
+
+    /// The segments of this put by their numbers, as of the last [`Packer::flush`].
+    pub(crate) fn kept(&self) -> &[Segment] {
+        &self.kept
+    }
+
+    /// Seals a whole object under a fresh key and packs it. An object that does not fit an empty
+    /// segment is cut wherever a segment is full.
+    pub(crate) async fn add_object(
+        &mut self,
+        kind: ObjectKind,
+        plaintext: &[u8],
+    ) -> Result<ObjectRef, DriveError> {
+        // Nobody would open it again, this drive included.
+        if plaintext.len() > OBJECT_LEN_MAX {
+            let what = match kind {
+                ObjectKind::Manifest => "a file is too large for one manifest: put it in parts",
+                _ => "a folder has too many entries: spread them over several folders",
+            };
+            return Err(DriveError::TooLarge(what.to_owned()));
+        }
+        let (id, key) = fresh()?;
+        let commitment = Sealing::new(kind, &id, &key).commitment();
+        let sealed = seal_small(kind, &id, &key, plaintext);
+        self.make_room(sealed.len()).await?;
+        let mut extents = Vec::new();
+        let mut rest = sealed.as_slice();
+        while !rest.is_empty() {
+            if self.pack.len() == self.segment_len_max {
+                self.close_pack().await?;
+            }
+            let part = rest.len().min(self.segment_len_max - self.pack.len());
+            extents.push(self.next_extent(part));
+            self.pack.extend_from_slice(&rest[..part]);
+            rest = &rest[part..];
+        }
+        Ok(ObjectRef { id, key, commitment, len: plaintext.len() as u64, extents })
+    }
+
+    /// Begins a file of exactly `len` bytes. Nothing else may be packed until it is finished.
+    pub(crate) async fn begin_file(&mut self, len: u64) -> Result<FileInWork, DriveError> {
+        let (id, key) = fresh()?;
+        let sealing = Sealing::new(ObjectKind::File, &id, &key);
+        let commitment = sealing.commitment();
+        let sealed = sealed_len(len);
+        let mut extents = Vec::new();
+        let own = if sealed <= self.segment_len_max as u64 {
+            let sealed = sealed as usize;
+            self.make_room(sealed).await?;
+            extents.push(self.next_extent(sealed));
+            None
+        } else {
+            Some(OwnSegments { bytes: Vec::new(), sealed_left: sealed })
+        };
+        Ok(FileInWork {
+            sealing,
+            object: ObjectRef { id, key, commitment, len, extents },
+            plain: Vec::new(),
+            true_left: len,
+            padding_left: padded_len(len) - len,
+            record: 0,
+            records: record_count(len),
+            own,
+        })
+    }
+
+    /// Takes the next bytes of a file. The caller has checked that they are not more than its
+    /// length.
+    pub(crate) async fn write(&mut self, file: &mut FileInWork, mut bytes: &[u8]) -> Result<(), DriveError> {
+        file.true_left = file
+            .true_left
+            .checked_sub(bytes.len() as u64)
+            .ok_or_else(|| DriveError::Internal("a file got more bytes than it has".to_owned()))?;
+        while !bytes.is_empty() {
+            let part = bytes.len().min(RECORD_PLAIN_LEN - file.plain.len());
+            file.plain.extend_from_slice(&bytes[..part]);
+            bytes = &bytes[part..];
+            // The last record waits for `finish`, which alone knows it as the last.
+            if file.plain.len() == RECORD_PLAIN_LEN && file.record + 1 < file.records {
+                self.seal_record(file).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pads and seals the rest. Fails when the file did not get all its bytes.
+    pub(crate) async fn finish(&mut self, mut file: FileInWork) -> Result<ObjectRef, DriveError> {
+        if file.true_left > 0 {
+            return Err(DriveError::Internal("a file got fewer bytes than it has".to_owned()));
+        }
+        while file.record < file.records {
+            let room = RECORD_PLAIN_LEN - file.plain.len();
+            let zeros = usize::try_from(file.padding_left).unwrap_or(usize::MAX).min(room);
+            file.plain.resize(file.plain.len() + zeros, 0);
+            file.padding_left -= zeros as u64;
+            self.seal_record(&mut file).await?;
+        }
+        Ok(file.object)
+    }
+
+    /// Closes the shared segment and waits until the custodian has accepted everything.
+    pub(crate) async fn flush(&mut self) -> Result<(), DriveError> {
+        self.close_pack().await?;
+        while self.reap().await? {}
+        for segment in self.begun.drain(..) {
+            let segment =
+                segment.ok_or_else(|| DriveError::Internal("a segment was never sent".to_owned()))?;
+            self.kept.push(segment);
+        }
+        Ok(())
+    }
+
+    async fn seal_record(&mut self, file: &mut FileInWork) -> Result<(), DriveError> {
+        let last = file.record + 1 == file.records;
+        let Some(own) = &mut file.own else {
+            seal(&file.sealing, 0, file.record, last, &file.plain, &mut self.pack)?;
+            file.record += 1;
+            file.plain.clear();
+            return Ok(());
+        };
+        if own.bytes.is_empty() {
+            let len = own.sealed_left.min(self.segment_len_max as u64);
+            own.sealed_left -= len;
+            // Segments hold at most 64 MiB.
+            let segment = self.begin_segment();
+            file.object.extents.push(Extent { segment, offset: 0, len: len as u32 });
+            own.bytes.reserve_exact(len as usize);
+        }
+        // A segment of k MiB holds a whole number of records, so none is cut in two.
+        debug_assert_eq!(self.segment_len_max % RECORD_LEN, 0);
+        let place = file.object.extents.len() as u32 - 1;
+        seal(&file.sealing, place, file.record, last, &file.plain, &mut own.bytes)?;
+        file.record += 1;
+        file.plain.clear();
+        if last || own.bytes.len() == self.segment_len_max {
+            let number = file.object.extents[place as usize].segment;
+            let bytes = std::mem::take(&mut own.bytes);
+            self.send(number, bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the shared segment if `len` more bytes would not fit into it.
+    async fn make_room(&mut self, len: usize) -> Result<(), DriveError> {
+        if !self.pack.is_empty() && self.pack.len() + len > self.segment_len_max {
+            self.close_pack().await?;
+        }
+        Ok(())
+    }
+
+    /// The extent of the next `len` bytes of the shared segment, which is opened if need be.
+    fn next_extent(&mut self, len: usize) -> Extent {
+        if self.pack.is_empty() {
+            self.pack_number = self.begin_segment();
+        }
+        Extent { segment: self.pack_number, offset: self.pack.len() as u32, len: len as u32 }
+    }
+
+    fn begin_segment(&mut self) -> u32 {
+        self.begun.push(None);
+        // 2^32 segments would be more than 4 PiB in one put.
+        (self.kept.len() + self.begun.len() - 1) as u32
+    }
+
+    async fn close_pack(&mut self) -> Result<(), DriveError> {
+        if self.pack.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.pack);
+        self.send(self.pack_number, bytes).await
+    }
+
+    async fn send(&mut self, number: u32, bytes: Vec<u8>) -> Result<(), DriveError> {
+        let damaged = |error| DriveError::damaged("a segment to be sent", error);
+        let chunk_len = self.code.chunk_len(bytes.len()).map_err(damaged)?;
+        let coded_len = chunk_len * usize::from(self.code.n());
+        // A failure of what was sent earlier is seen here at the latest.
+        while let Some(done) = self.running.try_join_next() {
+            self.take(done)?;
+        }
+        while self.running.len() >= SEGMENTS_MAX
+            || (self.running.len() >= SEGMENTS_MIN && self.in_flight_bytes + coded_len > IN_FLIGHT_BYTES_MAX)
+        {
+            self.reap().await?;
+        }
+        self.in_flight_bytes += coded_len;
+        let (pending, code) = (self.pending.clone(), self.code);
+        self.running.spawn(async move {
+            let len = bytes.len() as u32;
+            let coding = move || code.encode(&bytes).map(with_ids);
+            let chunks = tokio::task::spawn_blocking(coding)
+                .await
+                .map_err(|error| DriveError::Internal(error.to_string()))?
+                .map_err(|error| DriveError::damaged("a segment to be sent", error))?;
+            let segment = pending.keep(code, len, chunks).await?;
+            Ok(Kept { number, coded_len, segment })
+        });
+        Ok(())
+    }
+
+    /// Waits for one segment; false when none is on its way.
+    async fn reap(&mut self) -> Result<bool, DriveError> {
+        match self.running.join_next().await {
+            Some(done) => self.take(done).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn take(
+        &mut self,
+        done: Result<Result<Kept, DriveError>, tokio::task::JoinError>,
+    ) -> Result<(), DriveError> {
+        let kept = done.map_err(|error| DriveError::Internal(error.to_string()))??;
+        self.in_flight_bytes -= kept.coded_len;
+        self.begun[kept.number as usize - self.kept.len()] = Some(kept.segment);
+        Ok(())
+    }
+}
+
+fn with_ids(chunks: Vec<Vec<u8>>) -> Vec<(ChunkId, Vec<u8>)> {
+    chunks.into_iter().map(|bytes| (chunk_id(&bytes), bytes)).collect()
+}
+
+fn seal(
+    sealing: &Sealing,
+    segment: u32,
+    record: u64,
+    last: bool,
+    plain: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), DriveError> {
+    sealing
+        .seal_record(segment, record, last, plain, out)
+        .map_err(|_| DriveError::Internal("a record could not be sealed".to_owned()))
+}
+
+/// A fresh id and key. One of each for every version of everything: a key never seals twice.
+fn fresh() -> Result<(ObjectId, ObjectKey), DriveError> {
+    let mut id = [0; 16];
+    let mut key = Zeroizing::new([0; 32]);
+    random(&mut id)?;
+    random(key.as_mut_slice())?;
+    Ok((ObjectId(id), ObjectKey(key)))
+}
+
+/// Fills `bytes` from the system's generator.
+pub(crate) fn random(bytes: &mut [u8]) -> Result<(), DriveError> {
+    getrandom::fill(bytes)
+        .map_err(|error| DriveError::Internal(format!("the system gives no random bytes: {error}")))
+}
+
+/// A file that is being sealed.
+pub(crate) struct FileInWork {
+    sealing: Sealing,
+    object: ObjectRef,
+    /// Plaintext of the record that is being filled.
+    plain: Vec<u8>,
+    true_left: u64,
+    padding_left: u64,
+    record: u64,
+    records: u64,
+    /// Set when the file is too large for a shared segment.
+    own: Option<OwnSegments>,
+}
+
+/// The segment of a large file that is being filled.
+struct OwnSegments {
+    bytes: Vec<u8>,
+    /// Ciphertext of the file beyond this segment.
+    sealed_left: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::custody::{BoxFuture, Custody, CustodyError, PlacedChunks};
+    use crate::keeper::{Keeper, lock};
+    use commonhold_format::ids::{NodeId, SegmentId};
+    use commonhold_format::seal::open_small;
+    use std::collections::{HashMap, HashSet};
+    use std::sync::Mutex;
+
+    /// Keeps the plain segments: the first k chunks one after the other.
+    #[derive(Default)]
+    struct Shelf(Mutex<HashMap<SegmentId, Vec<u8>>>);
+
+    impl Custody for Shelf {
+        fn code(&self) -> BoxFuture<'_, Result<Code, CustodyError>> {
+            Box::pin(async { Err(CustodyError::NoProviders) })
+        }
+
+        fn keep(
+            &self,
+            code: Code,
+            len: u32,
+            chunks: Vec<(ChunkId, Vec<u8>)>,
+        ) -> BoxFuture<'_, Result<Segment, CustodyError>> {
+            Box::pin(async move {
+                let mut bytes: Vec<u8> = Vec::new();
+                for (_, chunk) in &chunks[..usize::from(code.k())] {
+                    bytes.extend_from_slice(chunk);
+                }
+                bytes.truncate(len as usize);
+                let ids = chunks.iter().map(|(id, _)| *id).collect();
+                let holders = vec![NodeId([0; 32]); usize::from(code.n())];
+                let segment = Segment { code, len, chunks: ids, holders };
+                lock(&self.0).insert(segment.id(), bytes);
+                Ok(segment)
+            })
+        }
+
+        fn fetch(&self, _: &Segment, _: Option<NodeId>) -> BoxFuture<'_, Result<PlacedChunks, CustodyError>> {
+            Box::pin(async { Err(CustodyError::NoProviders) })
+        }
+
+        fn retain(&self, _: HashSet<SegmentId>) -> BoxFuture<'_, Result<(), CustodyError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    async fn add_file(packer: &mut Packer, bytes: &[u8]) -> ObjectRef {
+        let mut file = packer.begin_file(bytes.len() as u64).await.unwrap();
+        for part in bytes.chunks(100_001) {
+            packer.write(&mut file, part).await.unwrap();
+        }
+        packer.finish(file).await.unwrap()
+    }
+
+    /// Reads a file by the rules of spec/drive-layout.md, sections 2 and 3, alone.
+    fn read_by_the_book(shelf: &Shelf, table: &[Segment], object: &ObjectRef) -> Vec<u8> {
+        let sealing =
+            Sealing::with_commitment(ObjectKind::File, &object.id, &object.key, &object.commitment).unwrap();
+        let mut out = Vec::new();
+        let mut record = 0;
+        for (place, extent) in object.extents.iter().enumerate() {
+            let segments = lock(&shelf.0);
+            let segment = &segments[&table[extent.segment as usize].id()];
+            let stretch = &segment[extent.offset as usize..][..extent.len as usize];
+            for sealed in stretch.chunks(RECORD_LEN) {
+                let last = record + 1 == record_count(object.len);
+                let wrong = place as u32 + 1;
+                assert!(sealing.open_record(wrong, record, last, &mut sealed.to_vec()).is_err());
+                let mut sealed = sealed.to_vec();
+                out.extend_from_slice(sealing.open_record(place as u32, record, last, &mut sealed).unwrap());
+                record += 1;
+            }
+        }
+        assert_eq!(record, record_count(object.len));
+        assert!(out[object.len as usize..].iter().all(|byte| *byte == 0));
+        out.truncate(object.len as usize);
+        out
+    }
+
+    #[tokio::test]
+    async fn the_layout_is_the_one_of_the_specification() {
+        const MIB: usize = 1 << 20;
+        let shelf = Arc::new(Shelf::default());
+        let keeper = Keeper::new(shelf.clone());
+        let mut packer = Packer::new(keeper.pending(), Code::new(2, 3).unwrap());
+        let contents: Vec<Vec<u8>> = [5000, MIB, 5 * MIB, 70_000, 1_500_000, 4 * MIB, 1]
+            .into_iter()
+            .map(|len| (0..len).map(|at| (at * 7 + len) as u8).collect())
+            .collect();
+        let mut objects = Vec::new();
+        for bytes in &contents {
+            objects.push(add_file(&mut packer, bytes).await);
+        }
+        let folder = vec![7; 5 * MIB];
+        let folder_object = packer.add_object(ObjectKind::Folder, &folder).await.unwrap();
+        packer.flush().await.unwrap();
+
+        let table = packer.kept();
+        let places: Vec<Vec<(u32, u32)>> = objects
+            .iter()
+            .map(|object| object.extents.iter().map(|extent| (extent.segment, extent.offset)).collect())
+            .collect();
+        let first = sealed_len(5000) as u32;
+        let third = first + sealed_len(MIB as u64) as u32;
+        // The small ones share segment 0 while the large one passes by; what no longer fits opens
+        // the next shared segment.
+        assert_eq!(places[0], [(0, 0)]);
+        assert_eq!(places[1], [(0, first)]);
+        assert_eq!(places[2], [(1, 0), (2, 0), (3, 0)]);
+        assert_eq!(places[3], [(0, third)]);
+        assert_eq!(places[4], [(4, 0)]);
+        assert_eq!(places[5], [(5, 0), (6, 0), (7, 0)]);
+        assert_eq!(places[6], [(4, sealed_len(1_500_000) as u32)]);
+        for object in [&objects[2], &objects[5]] {
+            let full = object.extents.len() - 1;
+            assert!(object.extents[..full].iter().all(|extent| extent.len == 2 << 20));
+            for extent in &object.extents {
+                assert_eq!(table[extent.segment as usize].len, extent.len, "nothing else is in it");
+            }
+        }
+        for (object, bytes) in objects.iter().zip(&contents) {
+            let sealed: u64 = object.extents.iter().map(|extent| u64::from(extent.len)).sum();
+            assert_eq!(sealed, sealed_len(object.len));
+            assert!(read_by_the_book(&shelf, table, object) == *bytes);
+        }
+
+        // A folder larger than a segment begins a fresh one and is whole when put together.
+        assert_eq!(folder_object.extents[0].offset, 0);
+        let mut sealed = Vec::new();
+        for extent in &folder_object.extents {
+            let segments = lock(&shelf.0);
+            let segment = &segments[&table[extent.segment as usize].id()];
+            sealed.extend_from_slice(&segment[extent.offset as usize..][..extent.len as usize]);
+        }
+        let ObjectRef { id, key, commitment, len, .. } = &folder_object;
+        let opened = open_small(ObjectKind::Folder, id, key, commitment, *len, &sealed).unwrap();
+        assert!(*opened == folder);
+    }
+
+    #[tokio::test]
+    async fn attack_25_what_nobody_would_open_is_not_written() {
+        let keeper = Keeper::new(Arc::new(Shelf::default()));
+        let mut packer = Packer::new(keeper.pending(), Code::new(2, 3).unwrap());
+        let error = packer.add_object(ObjectKind::Folder, &vec![0; OBJECT_LEN_MAX + 1]).await.unwrap_err();
+        assert_eq!(error.code(), "too_large");
+    }
+
+    #[tokio::test]
+    async fn a_file_has_exactly_its_length() {
+        let keeper = Keeper::new(Arc::new(Shelf::default()));
+        let mut packer = Packer::new(keeper.pending(), Code::new(2, 3).unwrap());
+        let mut file = packer.begin_file(10_000).await.unwrap();
+        packer.write(&mut file, &[1; 9_999]).await.unwrap();
+        assert!(packer.write(&mut file, &[1; 2]).await.is_err());
+        let mut file = packer.begin_file(10_000).await.unwrap();
+        packer.write(&mut file, &[1; 9_999]).await.unwrap();
+        assert!(packer.finish(file).await.is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! Accepts connections and ends them: the bounds on their number and on their time.
+//!
+//! Invariant: at most [`CONNECTIONS_MAX`] connections are open, a connection that sends no request
+//! is closed after [`HEAD_TIME_MAX`], and [`serve`] returns within [`GRACE`] and a moment after
+//! `shutdown`, whatever clients do.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::NodeApi;
+use crate::connection::Connection;
+use crate::guard::{Gate, Token, guard};
+use crate::routes::{CHANGES_MAX, Calls, router};
+use crate::upload::STALL_MAX;
+
+/// Connections that are open at the same time; more wait in the system's backlog. A client needs
+/// one for each call, and each takes at most about half a megabyte of buffers here.
+const CONNECTIONS_MAX: usize = 128;
+/// A request's head must be complete within this time, counted from the connection's start or the
+/// end of the request before: connections without the token cost something for no longer.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest request head, bytes. The longest real one carries a path and a name, percent-encoded:
+/// twice three times 4 KiB.
+const HEAD_LEN_MAX: usize = 32 * 1024;
+/// How far a connection reads ahead, and how much of an answer it holds, about, bytes.
+const BUFFER_LEN_MAX: usize = 64 * 1024;
+/// Most header fields of a request.
+const HEADERS_MAX: usize = 64;
+/// How long calls may go on after `shutdown`.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long cancelled tasks may take to be gone; they only have to be dropped.
+const DROP_TIME_MAX: Duration = Duration::from_secs(1);
+/// Pause after a failed accept: the usual reason, too many open files, does not go away at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the local API on `listener` until `shutdown` completes; then idle connections end at
+/// once, calls get five seconds, and what still runs is dropped. spec/api.md describes the API.
+///
+/// # Errors
+/// When `listener` is not on a loopback address, or the token is shorter than 32 bytes or not
+/// visible ASCII. Failures of single connections are no errors.
+pub async fn serve(
+    listener: TcpListener,
+    token: Token,
+    api: Arc<dyn NodeApi>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    let invalid = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    if !address.ip().is_loopback() {
+        return invalid(format!(
+            "the local API is for this machine only, and {address} is not a loopback address"
+        ));
+    }
+    if !token.is_usable() {
+        return invalid("the API token is too short or has characters that no header can carry".into());
+    }
+    let gate = Arc::new(Gate { token, port: address.port() });
+    let stop = CancellationToken::new();
+    let running = TaskTracker::new();
+    let calls = Calls {
+        api,
+        places: Arc::new(Semaphore::new(CHANGES_MAX)),
+        running: running.clone(),
+        stop: stop.clone(),
+    };
+    let app = router(Arc::new(calls)).layer(axum::middleware::from_fn_with_state(gate, guard));
+
+    // Dropping this future ends everything, too: nothing of it outlives `serve` by more than the
+    // bounded drains.
+    let _stop_on_drop = stop.clone().drop_guard();
+    let stopping = CancellationToken::new();
+    let _stopping_on_drop = stopping.clone().drop_guard();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = async {
+            // Never closed, so this cannot fail.
+            let place = places.clone().acquire_owned().await.ok();
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = converse(stream, app.clone(), stopping.clone());
+                let stop = stop.clone();
+                running.spawn(async move {
+                    let _place = place;
+                    tokio::select! {
+                        () = connection => {}
+                        () = stop.cancelled() => {}
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the local API could not accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    running.close();
+    stopping.cancel();
+    if timeout(GRACE, running.wait()).await.is_err() {
+        tracing::info!("the local API ends calls that are still running");
+        stop.cancel();
+        // A call that blocks its thread cannot be dropped; it must not hold up the node's end.
+        let _ = timeout(DROP_TIME_MAX, running.wait()).await;
+    }
+    Ok(())
+}
+
+/// Serves one connection; after `stopping`, only until its present call is answered.
+async fn converse(stream: TcpStream, app: Router, stopping: CancellationToken) {
+    // Small answers should not wait for more to come; a failure costs milliseconds.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_header_size(HEAD_LEN_MAX)
+        .max_buf_size(BUFFER_LEN_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(Connection::new(stream, STALL_MAX)), TowerToHyperService::new(app));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients that go away are everyday life.
+        tracing::debug!(%error, "a connection of the local API ended early");
+    }
+}

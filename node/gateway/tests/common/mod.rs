@@ -1,0 +1,337 @@
+//! A node in memory whose behaviour is chosen by the path that a call names, served by the real
+//! gateway on a real socket.
+#![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use commonhold_client::Client;
+use commonhold_client::types::*;
+use commonhold_format::ids::{ContractId, NodeId};
+use commonhold_gateway::{ApiFault, ArchiveReader, NodeApi, Token, serve};
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub const MIB: u64 = 1 << 20;
+
+/// What the fake saw and did.
+#[derive(Default)]
+pub struct Fake {
+    /// Names of the methods that were called.
+    pub calls: Mutex<Vec<String>>,
+    /// How each upload to `/record` or `/detached` ended.
+    pub uploads: Arc<Mutex<Vec<Result<u64, io::ErrorKind>>>>,
+    /// Bytes that downloads took from their source.
+    pub produced: Arc<AtomicU64>,
+    /// Repairs that ran to their end.
+    pub repaired: AtomicU64,
+    /// Lets an upload to `/hold` go on.
+    pub release: Notify,
+}
+
+/// Bytes without end, or with an error at the end.
+pub struct Source {
+    pub left: u64,
+    pub fails: bool,
+    pub produced: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Source {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let len = self.left.min(buf.remaining() as u64);
+        if len == 0 && self.fails {
+            return Poll::Ready(Err(io::Error::other("a provider is gone")));
+        }
+        buf.put_slice(&vec![0x5a; len as usize]);
+        self.left -= len;
+        self.produced.fetch_add(len, Ordering::SeqCst);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Fake {
+    fn called(&self, what: impl Into<String>) {
+        self.calls.lock().unwrap().push(what.into());
+    }
+
+    fn source(&self, left: u64, fails: bool) -> Source {
+        Source { left, fails, produced: self.produced.clone() }
+    }
+}
+
+/// Reads to the end and says how that ended.
+async fn read_all(mut archive: ArchiveReader) -> Result<u64, io::ErrorKind> {
+    let mut read = 0;
+    let mut part = vec![0; 65_536];
+    loop {
+        match archive.read(&mut part).await {
+            Ok(0) => return Ok(read),
+            Ok(len) => read += len as u64,
+            Err(error) => return Err(error.kind()),
+        }
+    }
+}
+
+impl NodeApi for Fake {
+    fn status(&self) -> BoxFuture<'_, Result<Status, ApiFault>> {
+        self.called("status");
+        Box::pin(async {
+            Ok(Status {
+                version: "0.1.0".into(),
+                role: Role::Owner,
+                peer_id: "12D3KooW".into(),
+                party: "ab".repeat(32),
+                addresses: vec!["/ip4/127.0.0.1/tcp/4701".into()],
+                uptime_seconds: 1,
+                api: "http://127.0.0.1:4700".into(),
+                storage: None,
+                drive: None,
+                contracts: 0,
+                peers_connected: 0,
+                ledger: LedgerHead { size: 0, root: "00".repeat(32) },
+                problems: vec![],
+            })
+        })
+    }
+
+    fn peers(&self) -> BoxFuture<'_, Result<Vec<Peer>, ApiFault>> {
+        self.called("peers");
+        Box::pin(async { Ok(vec![]) })
+    }
+
+    fn list(&self, path: String) -> BoxFuture<'_, Result<Listing, ApiFault>> {
+        self.called(format!("files {path}"));
+        Box::pin(async move {
+            match path.as_str() {
+                "/panic" => panic!("for the test"),
+                "/slow" => sleep(Duration::from_millis(1500)).await,
+                "/none" => return Err(ApiFault::not_found("/none is not in the drive")),
+                _ => {}
+            }
+            Ok(Listing { path, entries: vec![] })
+        })
+    }
+
+    fn put(
+        &self,
+        to: String,
+        name: Option<String>,
+        mut archive: ArchiveReader,
+    ) -> BoxFuture<'_, Result<PutReport, ApiFault>> {
+        self.called(format!("put {to} {name:?}"));
+        Box::pin(async move {
+            match to.as_str() {
+                "/fails" => {
+                    let mut head = vec![0; MIB as usize];
+                    archive.read_exact(&mut head).await.unwrap();
+                    return Err(ApiFault::new("too_few_providers", "6 providers are needed and 2 are there"));
+                }
+                "/hold" => self.release.notified().await,
+                "/panic" => panic!("for the test"),
+                "/detached" => {
+                    let uploads = self.uploads.clone();
+                    tokio::spawn(async move {
+                        let ended = read_all(archive).await;
+                        uploads.lock().unwrap().push(ended);
+                    });
+                    return futures::future::pending().await;
+                }
+                _ => {}
+            }
+            let ended = read_all(archive).await;
+            self.uploads.lock().unwrap().push(ended);
+            match ended {
+                Ok(bytes) => Ok(PutReport { stored: vec![to], bytes, ..PutReport::default() }),
+                Err(kind) => Err(ApiFault::new("interrupted", format!("the archive broke off: {kind}"))),
+            }
+        })
+    }
+
+    fn get(&self, path: String, prefer: Option<NodeId>) -> BoxFuture<'_, Result<ArchiveReader, ApiFault>> {
+        self.called(format!("get {path} {prefer:?}"));
+        Box::pin(async move {
+            Ok(match path.as_str() {
+                "/endless" => Box::pin(self.source(u64::MAX, false)) as ArchiveReader,
+                "/empty" => Box::pin(tokio::io::empty()),
+                "/breaks" => Box::pin(self.source(3 * MIB, true)),
+                "/breaks-at-first" => Box::pin(self.source(0, true)),
+                "/faults-at-first" => {
+                    let fault = io::Error::other(ApiFault::new("damaged", "the folder is damaged"));
+                    Box::pin(tokio_util::io::StreamReader::new(futures::stream::iter([Err::<&[u8], _>(
+                        fault,
+                    )])))
+                }
+                "/none" => return Err(ApiFault::not_found("/none is not in the drive")),
+                _ => Box::pin(self.source(20 * MIB, false)),
+            })
+        })
+    }
+
+    fn remove(&self, path: String) -> BoxFuture<'_, Result<Removed, ApiFault>> {
+        self.called(format!("remove {path}"));
+        Box::pin(async move { Ok(Removed { path, files: 1, bytes: 2, warnings: vec![] }) })
+    }
+
+    fn audit(
+        &self,
+        provider: Option<NodeId>,
+        nonce: Option<[u8; 32]>,
+    ) -> BoxFuture<'_, Result<AuditReport, ApiFault>> {
+        self.called(format!("audit {provider:?} {nonce:?}"));
+        Box::pin(async { Ok(AuditReport::default()) })
+    }
+
+    fn repair(&self, absent_after_seconds: Option<u64>) -> BoxFuture<'_, Result<RepairReport, ApiFault>> {
+        self.called(format!("repair {absent_after_seconds:?}"));
+        Box::pin(async move {
+            sleep(Duration::from_millis(500)).await;
+            self.repaired.fetch_add(1, Ordering::SeqCst);
+            Ok(RepairReport::default())
+        })
+    }
+
+    fn contracts(&self) -> BoxFuture<'_, Result<Vec<ContractInfo>, ApiFault>> {
+        self.called("contracts");
+        Box::pin(async { Ok(vec![]) })
+    }
+
+    fn inventory(&self, contract: ContractId, from: u64) -> BoxFuture<'_, Result<InventoryPage, ApiFault>> {
+        self.called(format!("inventory {contract} {from}"));
+        Box::pin(async { Ok(InventoryPage::default()) })
+    }
+
+    fn ledger(&self, from: u64, count: usize) -> BoxFuture<'_, Result<LedgerView, ApiFault>> {
+        self.called(format!("ledger {from} {count}"));
+        Box::pin(async {
+            Ok(LedgerView {
+                origin: "o".into(),
+                size: 0,
+                root: "00".repeat(32),
+                checkpoint: String::new(),
+                entries: vec![],
+                balances: vec![],
+            })
+        })
+    }
+}
+
+/// A served fake.
+pub struct Node {
+    pub fake: Arc<Fake>,
+    pub address: SocketAddr,
+    pub client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<io::Result<()>>,
+}
+
+impl Node {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fake = Arc::new(Fake::default());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve(listener, Token::new(TOKEN.into()), fake.clone(), async {
+            let _ = stopped.await;
+        }));
+        let client = Client::new(&format!("http://{address}"), TOKEN).unwrap();
+        Self { fake, address, client, stop: Some(stop), served }
+    }
+
+    pub fn calls(&self) -> Vec<String> {
+        self.fake.calls.lock().unwrap().clone()
+    }
+
+    pub fn uploads(&self) -> Vec<Result<u64, io::ErrorKind>> {
+        self.fake.uploads.lock().unwrap().clone()
+    }
+
+    /// Tells `serve` to end, without waiting.
+    pub fn tell_to_stop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+    }
+
+    /// Waits for `serve`.
+    pub async fn ended(self) {
+        self.served.await.unwrap().unwrap();
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Headers that the guard lets pass.
+    pub fn good_headers(&self) -> String {
+        format!("Host: {}\r\nAuthorization: Bearer {TOKEN}\r\n", self.address)
+    }
+
+    /// Sends one request as it is and reads the answer until the connection ends.
+    pub async fn raw(&self, request: &str) -> Answer {
+        let mut stream = self.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Answer::read(stream).await
+    }
+
+    /// A request with good headers, then `more` headers, closed after the answer.
+    pub async fn request(&self, line: &str, more: &str, body: &str) -> Answer {
+        let good = self.good_headers();
+        self.raw(&format!("{line} HTTP/1.1\r\n{good}{more}Connection: close\r\n\r\n{body}")).await
+    }
+
+    /// A POST of JSON.
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        let more = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        self.request(&format!("POST {path}"), &more, body).await
+    }
+}
+
+/// An answer as bytes came.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub async fn read(mut stream: TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    /// The code of the error in the body.
+    pub fn code(&self) -> String {
+        match serde_json::from_str::<ErrorBody>(&self.body) {
+            Ok(body) => body.error.code,
+            Err(error) => panic!("{error}: {self:?}"),
+        }
+    }
+}
+
+/// Waits until something holds, for at most ten seconds.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}

@@ -1,0 +1,488 @@
+//! The ledger itself: open, append with shared syncs, read, derive.
+//!
+//! Invariant: `durable` counts the entries that a sync has covered; the tree, the book, the length,
+//! the root, checkpoints and reads show those and no others. One thread at a time syncs; the others
+//! wait for it and share its result. After a failed sync nothing is appended any more.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use commonhold_format::ids::PartyId;
+use commonhold_format::keys::PartyKey;
+use commonhold_format::note::{NOTE_LEN_MAX, SignedNote};
+use commonhold_format::statement::Checkpoint;
+use commonhold_format::tree::{GrowingTree, Hash, leaf_hash};
+
+use crate::book::{self, Balance, Book, Conflict};
+use crate::checkpoint;
+use crate::error::LedgerError;
+use crate::frame::{FRAME_HEAD_LEN, FrameHead, HEADER, frame};
+use crate::scan::{End, scan};
+
+/// Most entries that one read returns: with the longest notes 16 MiB.
+pub const ENTRIES_PAGE_MAX: usize = 1024;
+
+const LOG: &str = "log";
+
+/// Makes written bytes durable: `fdatasync`, except in tests of what happens when it fails.
+type Sync = Box<dyn Fn(&File) -> io::Result<()> + Send + std::marker::Sync>;
+
+/// A node's ledger; cheap to clone. All calls block on the disk.
+///
+/// Memory: about 200 bytes for each entry (tree, index by hash, place in the file, book), and no
+/// note, so a million entries take some 200 MB. Opening reads the whole log once.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: PathBuf,
+    log_path: PathBuf,
+    key: PartyKey,
+    origin: String,
+    // The handle that appends and holds the lock.
+    log: File,
+    sync: Sync,
+    // The handle that reads, with its own position.
+    reader: Mutex<File>,
+    state: Mutex<State>,
+    // Signalled after every sync.
+    synced: Condvar,
+    // The checkpoint on disk; held while one is written, so that an older one never replaces a newer.
+    saved: Mutex<Option<(Checkpoint, SignedNote)>>,
+}
+
+#[derive(Default)]
+struct State {
+    // Where each written entry's note stands in the file.
+    places: Vec<Place>,
+    // By leaf hash, entries that are written; of identical notes the first.
+    by_hash: HashMap<Hash, u64>,
+    // Leaf hash and note of the entries that are written and not yet durable.
+    waiting: Vec<(Hash, SignedNote)>,
+    // The durable entries.
+    tree: GrowingTree,
+    book: Book,
+    written_len: u64,
+    syncing: bool,
+    stopped: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    offset: u64,
+    head: FrameHead,
+}
+
+impl State {
+    fn durable(&self) -> u64 {
+        self.tree.len()
+    }
+
+    /// Counts the first `count` waiting entries as durable.
+    fn settle(&mut self, count: usize) {
+        for (hash, note) in self.waiting.drain(..count) {
+            self.book.add(self.tree.len(), &note);
+            self.tree.push(hash);
+        }
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir`, or starts one. `key` signs its checkpoints under the name `origin`.
+    ///
+    /// A torn tail is cut off; entries that the checkpoint covers must be there unchanged. Ends by
+    /// writing a checkpoint over everything that was found.
+    ///
+    /// # Errors
+    /// [`LedgerError::InUse`], [`LedgerError::NotALedger`], [`LedgerError::Checkpoint`],
+    /// [`LedgerError::Truncated`], [`LedgerError::Altered`], [`LedgerError::Io`]. None of them removes
+    /// or changes a byte that is there.
+    pub fn open(dir: &Path, key: PartyKey, origin: String) -> Result<Self, LedgerError> {
+        Self::open_with(dir, key, origin, Box::new(File::sync_data))
+    }
+
+    pub(crate) fn open_with(
+        dir: &Path,
+        key: PartyKey,
+        origin: String,
+        sync: Sync,
+    ) -> Result<Self, LedgerError> {
+        fs::create_dir_all(dir).map_err(LedgerError::io("create", dir))?;
+        let log_path = dir.join(LOG);
+        let log = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&log_path)
+            .map_err(LedgerError::io("open", &log_path))?;
+        log.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => LedgerError::InUse { file: log_path.clone() },
+            TryLockError::Error(error) => LedgerError::io("lock", &log_path)(error),
+        })?;
+        let saved = checkpoint::load(dir, &key.id(), &origin)?;
+        let state = recover(&log, &log_path, saved.as_ref().map(|(head, _)| head))?;
+        checkpoint::sync_dir(dir)?;
+        let reader = File::open(&log_path).map_err(LedgerError::io("open", &log_path))?;
+        let ledger = Self {
+            inner: Arc::new(Inner {
+                dir: dir.to_owned(),
+                log_path,
+                key,
+                origin,
+                log,
+                sync,
+                reader: Mutex::new(reader),
+                state: Mutex::new(state),
+                synced: Condvar::new(),
+                saved: Mutex::new(saved),
+            }),
+        };
+        ledger.checkpoint()?;
+        Ok(ledger)
+    }
+
+    /// Appends a note and returns its index once it is durable. A note whose bytes are in the log
+    /// already is not appended again; its index is returned, durable as well.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoteTooLong`]; [`LedgerError::Io`] when it could not be written, which leaves
+    /// the ledger as it was; [`LedgerError::Stopped`] when a sync failed, now or before.
+    pub fn append(&self, note: &SignedNote) -> Result<u64, LedgerError> {
+        let inner = &*self.inner;
+        let mut state = inner.state();
+        let index = inner.write(&mut state, note)?;
+        inner.wait_until_durable(state, index + 1)?;
+        Ok(index)
+    }
+
+    /// Appends notes in order with one sync, and returns their indices.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append). Notes before the one that failed may be in the log then.
+    pub fn append_all(&self, notes: &[SignedNote]) -> Result<Vec<u64>, LedgerError> {
+        let inner = &*self.inner;
+        let mut state = inner.state();
+        let indices: Vec<u64> =
+            notes.iter().map(|note| inner.write(&mut state, note)).collect::<Result<_, _>>()?;
+        let count = indices.iter().max().map_or(0, |last| last + 1);
+        inner.wait_until_durable(state, count)?;
+        Ok(indices)
+    }
+
+    /// The number of durable entries.
+    pub fn len(&self) -> u64 {
+        self.inner.state().durable()
+    }
+
+    /// Whether there is no durable entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The Merkle root over the durable entries: RFC 6962 over the bytes of the notes.
+    pub fn root(&self) -> Hash {
+        self.inner.state().tree.root()
+    }
+
+    /// Size and root of one and the same moment.
+    pub fn head(&self) -> (u64, Hash) {
+        let state = self.inner.state();
+        (state.durable(), state.tree.root())
+    }
+
+    /// A checkpoint over the durable entries, signed, and saved so that the next open checks the log
+    /// against it. Writes nothing when the saved one is of the same head.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`] after a failed sync; [`LedgerError::Io`]; [`LedgerError::Checkpoint`]
+    /// when the origin cannot stand in a checkpoint.
+    pub fn checkpoint(&self) -> Result<SignedNote, LedgerError> {
+        self.inner.checkpoint()
+    }
+
+    /// The durable entries from index `from` on, at most `count` and [`ENTRIES_PAGE_MAX`]. Each is
+    /// checked against its checksum.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`]; [`LedgerError::Altered`] when the file changed under the ledger.
+    pub fn read(&self, from: u64, count: usize) -> Result<Vec<(u64, SignedNote)>, LedgerError> {
+        let last = from.saturating_add(count.min(ENTRIES_PAGE_MAX) as u64);
+        self.inner.read(from..last)
+    }
+
+    /// As [`read`](Self::read), ending before an entry that cannot be read; the reason is logged.
+    /// For showing a ledger. Whoever must not miss an entry uses [`read`](Self::read).
+    pub fn entries(&self, from: u64, count: usize) -> Vec<(u64, SignedNote)> {
+        self.read(from, count).unwrap_or_else(|error| {
+            tracing::error!(%error, "the ledger cannot be read");
+            let last = from.saturating_add(count.min(ENTRIES_PAGE_MAX) as u64);
+            (from..last).map_while(|index| self.inner.read(index..index + 1).ok()?.pop()).collect()
+        })
+    }
+
+    /// What each contract of `me` comes to, in order of contract id: one balance for each contract
+    /// that has a receipt that counts (spec/ledger.md, "Balances"). Costs a few reads and signature
+    /// checks for each contract.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`], [`LedgerError::Altered`].
+    pub fn balances(&self, me: &PartyId) -> Result<Vec<Balance>, LedgerError> {
+        let inner = &*self.inner;
+        let contracts = inner.state().book.contracts();
+        let mut balances = Vec::new();
+        for (id, entries) in contracts {
+            let Some(contract) = book::contract_of(&id, &inner.read_all(&entries)?) else { continue };
+            if contract.owner != *me && contract.provider != *me {
+                continue;
+            }
+            let mut bound = None;
+            loop {
+                let candidates = inner.state().book.receipts_below(&id, bound);
+                let Some((sequence, entries)) = candidates else { break };
+                if let Some(receipt) = book::receipt_of(&contract, &inner.read_all(&entries)?) {
+                    balances.extend(book::balance_of(me, &contract, &receipt));
+                    break;
+                }
+                bound = Some(sequence);
+            }
+        }
+        Ok(balances)
+    }
+
+    /// Every sequence for which both parties of a contract signed two texts: receipts, and revisions
+    /// (attack 32: one of them shows one text here and another one there).
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`], [`LedgerError::Altered`].
+    pub fn conflicts(&self) -> Result<Vec<Conflict>, LedgerError> {
+        let inner = &*self.inner;
+        let contracts = inner.state().book.contracts();
+        let mut conflicts = Vec::new();
+        for (id, entries) in contracts {
+            let contested = inner.state().book.contested(&id);
+            if contested.is_empty() {
+                continue;
+            }
+            let Some(contract) = book::contract_of(&id, &inner.read_all(&entries)?) else { continue };
+            for (subject, sequence, entries) in contested {
+                let notes = inner.read_all(&entries)?;
+                let [first, rest @ ..] = &book::binding(&contract, &notes)[..] else { continue };
+                conflicts.extend(rest.iter().map(|second| Conflict {
+                    contract: id,
+                    subject,
+                    sequence,
+                    first: (*first).clone(),
+                    second: (*second).clone(),
+                }));
+            }
+        }
+        Ok(conflicts)
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("log", &self.inner.log_path).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while the state was held leaves it no worse than written: what is durable is only
+        // counted after a sync.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopped(&self, why: &str) -> LedgerError {
+        LedgerError::Stopped { file: self.log_path.clone(), why: why.to_owned() }
+    }
+
+    /// Writes a note behind the last one and returns its index; not durable yet.
+    fn write(&self, state: &mut State, note: &SignedNote) -> Result<u64, LedgerError> {
+        if let Some(why) = &state.stopped {
+            return Err(self.stopped(why));
+        }
+        let bytes = note.to_bytes();
+        if bytes.len() > NOTE_LEN_MAX {
+            return Err(LedgerError::NoteTooLong { bytes: bytes.len(), max: NOTE_LEN_MAX });
+        }
+        let hash = leaf_hash(&bytes);
+        if let Some(index) = state.by_hash.get(&hash) {
+            return Ok(*index);
+        }
+        let framed = frame(&bytes);
+        if let Err(error) = (&self.log).write_all(&framed) {
+            // Part of the frame may be there; a whole one must not be appended behind it.
+            if let Err(error) = self.log.set_len(state.written_len) {
+                let why = format!("a half-written entry could not be taken back: {error}");
+                state.stopped = Some(why);
+            }
+            return Err(LedgerError::io("append to", &self.log_path)(error));
+        }
+        let index = state.places.len() as u64;
+        state
+            .places
+            .push(Place { offset: state.written_len + FRAME_HEAD_LEN as u64, head: FrameHead::of(&bytes) });
+        state.written_len += framed.len() as u64;
+        state.by_hash.insert(hash, index);
+        state.waiting.push((hash, note.clone()));
+        Ok(index)
+    }
+
+    /// Returns once `count` entries are durable. Whoever comes first syncs for all that are written.
+    fn wait_until_durable<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        count: u64,
+    ) -> Result<(), LedgerError> {
+        while state.durable() < count {
+            if let Some(why) = &state.stopped {
+                return Err(self.stopped(why));
+            }
+            if state.syncing {
+                state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.syncing = true;
+            let covered = state.waiting.len();
+            drop(state);
+            let outcome = (self.sync)(&self.log);
+            state = self.state();
+            state.syncing = false;
+            match outcome {
+                Ok(()) => state.settle(covered),
+                Err(error) => {
+                    // The system may have dropped the bytes and call the next sync a success, so
+                    // another try would prove nothing.
+                    tracing::error!(%error, log = %self.log_path.display(), "a sync failed; the ledger stops");
+                    state.stopped = Some(error.to_string());
+                }
+            }
+            self.synced.notify_all();
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<SignedNote, LedgerError> {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let (size, root) = {
+            let state = self.state();
+            if let Some(why) = &state.stopped {
+                return Err(self.stopped(why));
+            }
+            (state.durable(), state.tree.root())
+        };
+        if let Some((_, note)) = saved.as_ref().filter(|(head, _)| (head.size, head.root) == (size, root)) {
+            return Ok(note.clone());
+        }
+        let head = Checkpoint { origin: self.origin.clone(), size, root };
+        let note = SignedNote::sign(head.to_text(), &self.key).map_err(|error| LedgerError::Checkpoint {
+            file: checkpoint::path(&self.dir),
+            why: error.to_string(),
+        })?;
+        checkpoint::save(&self.dir, &note)?;
+        *saved = Some((head, note.clone()));
+        Ok(note)
+    }
+
+    /// The durable entries of a range of indices.
+    fn read(&self, range: std::ops::Range<u64>) -> Result<Vec<(u64, SignedNote)>, LedgerError> {
+        let places: Vec<(u64, Place)> = {
+            let state = self.state();
+            let end = range.end.min(state.durable());
+            (range.start..end).map(|index| (index, state.places[index as usize])).collect()
+        };
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        places
+            .into_iter()
+            .map(|(index, place)| {
+                let mut bytes = vec![0; place.head.len as usize];
+                reader
+                    .seek(SeekFrom::Start(place.offset))
+                    .and_then(|_| reader.read_exact(&mut bytes))
+                    .map_err(LedgerError::io("read", &self.log_path))?;
+                let altered = || LedgerError::altered(&self.log_path, index, place.offset);
+                if !place.head.fits(&bytes) {
+                    return Err(altered());
+                }
+                Ok((index, SignedNote::parse(&bytes).map_err(|_| altered())?))
+            })
+            .collect()
+    }
+
+    fn read_all(&self, indices: &[u64]) -> Result<Vec<(u64, SignedNote)>, LedgerError> {
+        let mut entries = Vec::with_capacity(indices.len());
+        for index in indices {
+            entries.extend(self.read(*index..index + 1)?);
+        }
+        Ok(entries)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let stopped = self.state().stopped.is_some();
+        if let Err(error) = self.checkpoint()
+            && !stopped
+        {
+            tracing::warn!(%error, "the ledger was closed without a new checkpoint");
+        }
+    }
+}
+
+/// Reads the log, compares it with the checkpoint and cuts off a torn tail.
+fn recover(log: &File, path: &Path, saved: Option<&Checkpoint>) -> Result<State, LedgerError> {
+    let covered = saved.map_or(0, |head| head.size);
+    let mut state = State::default();
+    let mut covered_head = (covered == 0).then(|| (HEADER.len() as u64, state.tree.root()));
+    let found = scan(log, |offset, bytes, note| {
+        let hash = leaf_hash(bytes);
+        let index = state.places.len() as u64;
+        state.places.push(Place { offset, head: FrameHead::of(bytes) });
+        state.by_hash.entry(hash).or_insert(index);
+        state.book.add(index, &note);
+        state.tree.push(hash);
+        if state.tree.len() == covered {
+            covered_head = Some((offset + bytes.len() as u64, state.tree.root()));
+        }
+    })
+    .map_err(LedgerError::io("read", path))?;
+    let entries = state.durable();
+    match found.end {
+        End::Foreign => return Err(LedgerError::NotALedger { file: path.to_owned() }),
+        End::Altered => return Err(LedgerError::altered(path, entries, found.good_len)),
+        End::Clean | End::Torn { .. } => {}
+    }
+    let Some((end_of_covered, root)) = covered_head else {
+        return Err(LedgerError::Truncated { file: path.to_owned(), expected: covered, found: entries });
+    };
+    if saved.is_some_and(|head| head.root != root) {
+        return Err(LedgerError::Altered { file: path.to_owned(), entry: None, offset: end_of_covered });
+    }
+    if let End::Torn { file_len } = found.end {
+        tracing::warn!(
+            log = %path.display(),
+            bytes = file_len.saturating_sub(found.good_len),
+            "a torn tail that no answer depended on was cut off"
+        );
+        log.set_len(found.good_len).map_err(LedgerError::io("cut the torn tail of", path))?;
+    }
+    state.written_len = found.good_len;
+    if found.good_len == 0 {
+        let mut log = log;
+        log.write_all(&HEADER).map_err(LedgerError::io("write", path))?;
+        state.written_len = HEADER.len() as u64;
+    }
+    // What was found may be in memory only: a process that ended between write and sync leaves whole
+    // frames that no sync has covered.
+    log.sync_all().map_err(LedgerError::io("sync", path))?;
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests;

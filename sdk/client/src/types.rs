@@ -1,0 +1,429 @@
+//! What the local API of a node says and is asked, as types (spec/api.md).
+//!
+//! Invariant: these types and spec/api.md describe the same JSON. Field names are snake_case,
+//! sizes are bytes, amounts are integer microcredits, times carry their unit in their name, ids
+//! are texts in the one form that `commonhold-format` gives them. Requests are strict: an unknown
+//! field is refused. Answers may gain fields within one version, and a reader skips those it does
+//! not know. Not here: how the JSON travels (`http`, and the gateway).
+
+use serde::{Deserialize, Serialize};
+
+/// Most ledger entries of one [`LedgerView`]; a larger `count` is refused.
+pub const LEDGER_COUNT_MAX: usize = 1000;
+/// Entries of a [`LedgerView`] when the request names no `count`.
+pub const LEDGER_COUNT_DEFAULT: usize = 100;
+/// Most entries of one [`InventoryPage`]: about 150 KiB of JSON.
+pub const INVENTORY_PAGE_MAX: usize = 1000;
+/// Longest JSON body that a request may carry, bytes. The longest real one has about 150.
+pub const JSON_LEN_MAX: usize = 64 * 1024;
+/// Longest path or name in a query, bytes, after percent-decoding. As long as a path of a drive
+/// may be.
+pub const PATH_LEN_MAX: usize = 4096;
+
+/// On which side of something this node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Lends disk.
+    Provider,
+    /// Keeps files with others.
+    Owner,
+}
+
+impl Role {
+    /// The word in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Provider => "provider",
+            Role::Owner => "owner",
+        }
+    }
+}
+
+/// `GET /v1/status`: how the node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the running program, like "0.1.0".
+    pub version: String,
+    /// What the node is for.
+    pub role: Role,
+    /// The node's peer id, `12D3KooW…`.
+    pub peer_id: String,
+    /// The party that signs its notes, 64 hexadecimal digits.
+    pub party: String,
+    /// Multiaddrs under which it listens, each ending in `/p2p/PEER_ID`.
+    pub addresses: Vec<String>,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// URL of this API, like `http://127.0.0.1:4700`.
+    pub api: String,
+    /// The lent disk; absent when the node lends none.
+    pub storage: Option<Storage>,
+    /// The owner's drive; absent when the node keeps no files.
+    pub drive: Option<DriveStatus>,
+    /// Contracts in the book, as either side.
+    pub contracts: u64,
+    /// Peers with an open connection.
+    pub peers_connected: u64,
+    /// The node's own ledger.
+    pub ledger: LedgerHead,
+    /// What its operator should look at, as sentences; empty when all is well.
+    pub problems: Vec<String>,
+}
+
+/// A provider's disk, all in bytes but `chunks`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    /// What the operator lends.
+    pub allotted_bytes: u64,
+    /// What the packs take, dead bytes included.
+    pub used_bytes: u64,
+    /// What no contract holds any more and compaction can win back.
+    pub dead_bytes: u64,
+    /// What can still be taken in.
+    pub free_bytes: u64,
+    /// Chunks held.
+    pub chunks: u64,
+}
+
+/// The state of an owner's drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveStatus {
+    /// Sequence of the current head; 0 when nothing was ever put.
+    pub sequence: u64,
+    /// Other histories of this drive that were seen; more than 0 is a problem.
+    pub forks: u64,
+    /// Segments that the drive's files and folders need.
+    pub segments: u64,
+    /// Those of them that lack at least one chunk at present.
+    pub degraded_segments: u64,
+}
+
+/// The head of a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerHead {
+    /// Entries.
+    pub size: u64,
+    /// Merkle root over them, 64 hexadecimal digits.
+    pub root: String,
+}
+
+/// An element of `GET /v1/peers`: a node that this node knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its peer id.
+    pub peer_id: String,
+    /// The party that signs its notes; absent until its record was seen.
+    pub party: Option<String>,
+    /// Multiaddrs under which it was seen or says it is.
+    pub addresses: Vec<String>,
+    /// Is there an open connection?
+    pub connected: bool,
+    /// Last measured round trip, milliseconds; absent when never measured.
+    pub round_trip_ms: Option<u32>,
+    /// `"quic"` or `"tcp"`; absent without a connection.
+    pub transport: Option<String>,
+    /// Bytes that it says it still lends; absent when it offers none or was not asked.
+    pub free_bytes: Option<u64>,
+}
+
+/// What stands under a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+}
+
+/// `GET /v1/files`: a folder's children, or a file alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// What was listed.
+    pub path: String,
+    /// The children of a folder, ordered by name; a file lists itself.
+    pub entries: Vec<FileEntry>,
+}
+
+/// One line of a [`Listing`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// The last component of the path.
+    pub name: String,
+    /// The whole path in the drive.
+    pub path: String,
+    /// File or folder.
+    pub kind: FileKind,
+    /// Bytes of a file; 0 for a folder.
+    pub bytes: u64,
+    /// When it was last modified, milliseconds since 1970.
+    pub modified_ms: i64,
+    /// May its owner execute it?
+    pub executable: bool,
+}
+
+/// `PUT /v1/archive`: what was stored. It is in the drive, and enough providers have signed for
+/// bytes on disk, when this is answered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PutReport {
+    /// Paths in the drive of the archive's root entries, ascending.
+    pub stored: Vec<String>,
+    /// Files stored.
+    pub files: u64,
+    /// Folders of the archive, new or merged into one that was there.
+    #[serde(default)]
+    pub folders: u64,
+    /// Bytes of these files, before padding and coding.
+    pub bytes: u64,
+    /// Segments written, those of folders included.
+    pub segments: u64,
+    /// From the first byte of the request to this answer, seconds.
+    pub seconds: f64,
+    /// Entries of the archive that were not stored, like devices and links.
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+    /// What went less than well although the put is complete, as sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// An entry of an archive that was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its path in the archive.
+    pub path: String,
+    /// The reason, as a phrase.
+    pub why: String,
+}
+
+/// `DELETE /v1/files`: what is no longer in the drive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// What was removed.
+    pub path: String,
+    /// Files in it; 1 for a file.
+    pub files: u64,
+    /// Bytes of these files.
+    pub bytes: u64,
+    /// As in [`PutReport::warnings`].
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// `POST /v1/audits`: whom to challenge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditRequest {
+    /// Only this provider (peer id); without it, every provider that holds something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The challenge's nonce, 64 hexadecimal digits; without it, a random one. A given nonce makes
+    /// the drawn leaves known beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+}
+
+/// The answer to an [`AuditRequest`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// One for each contract that was audited.
+    pub audits: Vec<Audit>,
+}
+
+/// The fault class of an audit; kept apart because they call for different answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditOutcome {
+    /// All leaves were right.
+    Passed,
+    /// A chunk is wrong or lost.
+    WrongBytes,
+    /// Connected, but no answer in time.
+    NoAnswer,
+    /// Not reachable.
+    Offline,
+    /// The provider says that its disk is in quarantine.
+    Quarantined,
+}
+
+impl AuditOutcome {
+    /// The word in JSON, like `"wrong-bytes"`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuditOutcome::Passed => "passed",
+            AuditOutcome::WrongBytes => "wrong-bytes",
+            AuditOutcome::NoAnswer => "no-answer",
+            AuditOutcome::Offline => "offline",
+            AuditOutcome::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// One audit of one contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Whose disk, a peer id.
+    pub provider: String,
+    /// Under which contract, 64 hexadecimal digits.
+    pub contract: String,
+    /// Its number under the contract.
+    pub epoch: u64,
+    /// The fault class.
+    pub outcome: AuditOutcome,
+    /// Leaves that were shown and are right.
+    pub leaves: u64,
+    /// Ids of chunks that were found wrong or lost.
+    pub lost_chunks: Vec<String>,
+    /// Bytes under the contract at the time.
+    pub held_bytes: u64,
+    /// Why the outcome is what it is, a sentence.
+    pub reason: String,
+    /// SHA-256 of the evidence, 64 hexadecimal digits; zeros without a proof.
+    pub evidence: String,
+}
+
+/// `POST /v1/repair`: what counts as gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepairRequest {
+    /// A holder that has been out of reach for longer than this many seconds counts as gone; 0: out
+    /// of reach right now. Absent: what the node's configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent_after_seconds: Option<u64>,
+}
+
+/// What one run of repair found and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// Segments looked at.
+    pub segments: u64,
+    /// Segments with all their chunks at the end.
+    pub full: u64,
+    /// Segments that got chunks back.
+    pub repaired_segments: u64,
+    /// Chunks made again and signed for.
+    pub rebuilt_chunks: u64,
+    /// Their bytes.
+    pub rebuilt_bytes: u64,
+    /// Segments that still lack chunks and can be read.
+    pub at_risk: u64,
+    /// Segments with fewer chunks than reading needs.
+    pub lost: u64,
+}
+
+/// An element of `GET /v1/contracts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractInfo {
+    /// The contract's id, 64 hexadecimal digits.
+    pub contract: String,
+    /// This node's side.
+    pub role: Role,
+    /// The party on the other side, 64 hexadecimal digits.
+    pub counterparty: String,
+    /// The provider's peer id, whichever side this node is on.
+    pub provider: String,
+    /// Sequence of the last revision; 0 before the first.
+    pub sequence: u64,
+    /// Bytes under the contract.
+    pub held_bytes: u64,
+    /// Chunks under the contract.
+    pub held_chunks: u64,
+    /// Bytes of the inventory's address space, holes of removed chunks included.
+    pub span: u64,
+    /// Root of the inventory as last signed, 64 hexadecimal digits.
+    pub inventory_root: String,
+    /// Number of the next audit.
+    pub next_epoch: u64,
+}
+
+/// `GET /v1/contracts/{id}/inventory`: a part of what is under a contract.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryPage {
+    /// Entries from the one asked for, ascending, at most [`INVENTORY_PAGE_MAX`]. Empty at the end.
+    pub entries: Vec<InventoryEntry>,
+}
+
+/// One entry of an inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryEntry {
+    /// Its place.
+    pub index: u64,
+    /// Where it starts in the inventory's address space, bytes.
+    pub offset: u64,
+    /// Its length, bytes.
+    pub len: u64,
+    /// The chunk's id, 64 hexadecimal digits; absent for the hole of a removed chunk.
+    pub chunk: Option<String>,
+}
+
+/// `GET /v1/ledger`: head, entries and balances of the node's ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerView {
+    /// The ledger's name: the first line of its checkpoints.
+    pub origin: String,
+    /// Entries in all.
+    pub size: u64,
+    /// Merkle root over them, 64 hexadecimal digits.
+    pub root: String,
+    /// The signed head, the text of a C2SP tlog-checkpoint.
+    pub checkpoint: String,
+    /// The entries asked for, ascending, at most [`LEDGER_COUNT_MAX`].
+    pub entries: Vec<LedgerEntry>,
+    /// What follows from the receipts that both sides signed, one for each contract.
+    pub balances: Vec<Balance>,
+}
+
+/// One note of a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// Its place.
+    pub index: u64,
+    /// The kind of statement, like `"receipt"`.
+    pub kind: String,
+    /// One line for people.
+    pub summary: String,
+    /// The signed note, word for word.
+    pub note: String,
+}
+
+/// What one contract comes to, from the newest receipt that both sides signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// The contract's id, 64 hexadecimal digits.
+    pub contract: String,
+    /// The party on the other side.
+    pub counterparty: String,
+    /// This node's side.
+    pub role: Role,
+    /// What the other side owes this node, microcredits; negative when this node owes. Values
+    /// beyond 64 bits are cut to the nearest that fits.
+    pub owed_to_me_microcredits: i64,
+    /// Sequence of that receipt; 0 without one.
+    pub receipt_sequence: u64,
+    /// Bytes held times seconds, a decimal number as text, because it outgrows what JSON readers
+    /// keep exactly.
+    pub byte_seconds: String,
+    /// Bytes that the provider served.
+    pub egress_bytes: u64,
+    /// Audits passed.
+    pub audits_passed: u64,
+    /// Audits failed.
+    pub audits_failed: u64,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ApiError,
+}
+
+/// Why the node did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// A stable word for programs, like `not_found`; spec/api.md lists them.
+    pub code: String,
+    /// A sentence for people that says what to do next.
+    pub message: String,
+}

@@ -1,0 +1,79 @@
+//! Names of files and folders: what may stand between two slashes.
+
+/// Longest name, bytes of UTF-8.
+pub const NAME_LEN_MAX: usize = 255;
+
+/// A valid name: 1 to 255 bytes of UTF-8 without `/`, control or bidirectional-control characters,
+/// and neither `.` nor `..`, so that it is safe in every path and honest on every screen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+/// Why a name is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} cannot be a name here: {why}")]
+pub struct NameError {
+    /// The name, cut to 80 characters.
+    pub name: String,
+    /// The reason.
+    pub why: &'static str,
+}
+
+/// Characters that change the direction of the text around them and so can disguise a name.
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+impl Name {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`NameError`] with the reason.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        let why = if text.is_empty() {
+            "it is empty"
+        } else if text.len() > NAME_LEN_MAX {
+            "it is longer than 255 bytes"
+        } else if text == "." || text == ".." {
+            "it means another folder"
+        } else if text.contains('/') {
+            "it has a slash"
+        } else if text.contains(char::is_control) {
+            "it has a control character"
+        } else if text.contains(is_bidi_control) {
+            "it has a character that changes the direction of text"
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(NameError { name: text.chars().take(80).collect(), why })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_24_names_that_lie_or_escape_are_refused() {
+        for bad in
+            ["", ".", "..", "a/b", "/", "nul\0", "line\nfeed", "del\u{7f}", "exe.\u{202e}gpj", "\u{2066}x", "\u{61c}"]
+        {
+            assert!(Name::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(Name::new(&"x".repeat(256)).is_err());
+        for good in ["a", "...", ".hidden", " ", "Grüße ☀", "日本語", "a\\b", "con"] {
+            assert!(Name::new(good).is_ok(), "{good:?}");
+        }
+        assert!(Name::new(&"x".repeat(255)).is_ok());
+    }
+}

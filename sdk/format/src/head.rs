@@ -1,0 +1,201 @@
+//! The head of a drive: a small signed record that says which root folder is the current one
+//! (spec/drive.md).
+//!
+//! Invariant: a [`Head`] has been verified, its encoding is at most 8 KiB, and its sealed part is
+//! bound to its drive, sequence and predecessor. Not here: which of several heads is the newest.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ed25519_dalek::Signer;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::drive::HeadContent;
+use crate::ids::PartyId;
+use crate::keys::{self, DriveKeys, HEAD_KEY, derive};
+use crate::seal::{ObjectKind, padded_len};
+
+/// Largest encoded head, bytes: it must fit a DHT record.
+pub const HEAD_LEN_MAX: usize = 8192;
+/// First byte of an encoded head; node records start with 0x01.
+const DRIVE_HEAD: u8 = 0x02;
+const SIGNED_AS: &[u8] = b"commonhold/v1/drive-head-signature";
+const SALT_LEN: usize = 32;
+const TAG_LEN: usize = 16;
+/// Length of the content before its padding, u32 big-endian.
+const LENGTH_LEN: usize = 4;
+/// Kind, drive, sequence, previous.
+const PREFIX_LEN: usize = 1 + 32 + 8 + 32;
+const SIGNATURE_LEN: usize = 64;
+
+/// A signed head. Decoding verifies the signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The drive's public key.
+    pub drive: PartyId,
+    /// Rises from 1.
+    pub sequence: u64,
+    /// SHA-256 of the encoded head before it; zeros for the first.
+    pub previous: [u8; 32],
+    /// Salt, then the sealed [`HeadContent`].
+    pub sealed: Vec<u8>,
+    /// Ed25519 over a domain and everything before it.
+    pub signature: [u8; 64],
+}
+
+/// Why a head is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Its bytes are no head.
+    #[error("not a drive head: {0}")]
+    Shape(&'static str),
+    /// Its signature is wrong.
+    #[error("the drive head's signature is wrong")]
+    Signature,
+    /// It is another drive's, or was altered.
+    #[error("the drive head does not open with this drive's key")]
+    Sealed,
+    /// It would not fit a record.
+    #[error("the drive head is {0} bytes, more than 8,192")]
+    TooLarge(usize),
+}
+
+fn head_key(keys: &DriveKeys, salt: &[u8]) -> LessSafeKey {
+    let key = derive(&keys.sealing, salt, HEAD_KEY);
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*key).expect("32 bytes are a key of AES-256"))
+}
+
+/// Version, suite, kind, drive, sequence, previous: what the sealed part is bound to.
+fn aad(drive: &PartyId, sequence: u64, previous: &[u8; 32]) -> Aad<Vec<u8>> {
+    let mut aad = vec![1, 1, ObjectKind::Head as u8];
+    aad.extend_from_slice(drive.as_bytes());
+    aad.extend_from_slice(&sequence.to_be_bytes());
+    aad.extend_from_slice(previous);
+    Aad::from(aad)
+}
+
+/// Every salt gives a key of its own, which seals once: the nonce can be zero.
+fn nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; 12])
+}
+
+impl Head {
+    /// Seals and signs a head. `salt` must be 32 fresh random bytes.
+    ///
+    /// # Errors
+    /// [`HeadError::TooLarge`] when it does not fit a record.
+    pub fn write(
+        keys: &DriveKeys,
+        sequence: u64,
+        previous: [u8; 32],
+        salt: [u8; 32],
+        content: &HeadContent,
+    ) -> Result<Self, HeadError> {
+        let drive = keys.drive();
+        let encoded = content.encode();
+        let too_large = HeadError::TooLarge(PREFIX_LEN + SALT_LEN + encoded.len() + SIGNATURE_LEN);
+        let Ok(len) = u32::try_from(encoded.len()) else { return Err(too_large) };
+        if encoded.len() > HEAD_LEN_MAX {
+            return Err(too_large);
+        }
+        let mut plain = Zeroizing::new(len.to_be_bytes().to_vec());
+        plain.extend_from_slice(&encoded);
+        // A head close to its bound is not padded beyond it.
+        let room = HEAD_LEN_MAX - PREFIX_LEN - SALT_LEN - TAG_LEN - SIGNATURE_LEN;
+        let padded = usize::try_from(padded_len(plain.len() as u64)).unwrap_or(room).min(room);
+        let unpadded = plain.len();
+        plain.resize(padded.max(unpadded), 0);
+        let tag = head_key(keys, &salt)
+            .seal_in_place_separate_tag(nonce(), aad(&drive, sequence, &previous), &mut plain)
+            .map_err(|_| HeadError::Sealed)?;
+        let mut sealed = salt.to_vec();
+        sealed.extend_from_slice(&plain);
+        sealed.extend_from_slice(tag.as_ref());
+        let mut head = Self { drive, sequence, previous, sealed, signature: [0; 64] };
+        head.signature = keys.signing.sign(&head.signed_bytes()).to_bytes();
+        let len = head.encode().len();
+        if len > HEAD_LEN_MAX {
+            return Err(HeadError::TooLarge(len));
+        }
+        Ok(head)
+    }
+
+    fn unsigned(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(PREFIX_LEN + self.sealed.len() + SIGNATURE_LEN);
+        out.push(DRIVE_HEAD);
+        out.extend_from_slice(self.drive.as_bytes());
+        out.extend_from_slice(&self.sequence.to_be_bytes());
+        out.extend_from_slice(&self.previous);
+        out.extend_from_slice(&self.sealed);
+        out
+    }
+
+    fn signed_bytes(&self) -> Vec<u8> {
+        let mut message = SIGNED_AS.to_vec();
+        message.extend_from_slice(&self.unsigned());
+        message
+    }
+
+    /// Kind, drive, sequence, previous, sealed part, signature.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.unsigned();
+        out.extend_from_slice(&self.signature);
+        out
+    }
+
+    /// Decodes and verifies the signature.
+    ///
+    /// # Errors
+    /// [`HeadError`] says what is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HeadError> {
+        if bytes.len() > HEAD_LEN_MAX {
+            return Err(HeadError::TooLarge(bytes.len()));
+        }
+        if bytes.len() < PREFIX_LEN + SALT_LEN + LENGTH_LEN + TAG_LEN + SIGNATURE_LEN {
+            return Err(HeadError::Shape("too short"));
+        }
+        if bytes[0] != DRIVE_HEAD {
+            return Err(HeadError::Shape("another kind of record"));
+        }
+        let (prefix, rest) = bytes.split_at(PREFIX_LEN);
+        let (sealed, signature) = rest.split_at(rest.len() - SIGNATURE_LEN);
+        let part = |from: usize, to: usize| &prefix[from..to];
+        let head = Self {
+            drive: PartyId(part(1, 33).try_into().expect("32 bytes")),
+            sequence: u64::from_be_bytes(part(33, 41).try_into().expect("8 bytes")),
+            previous: part(41, 73).try_into().expect("32 bytes"),
+            sealed: sealed.to_vec(),
+            signature: signature.try_into().expect("64 bytes"),
+        };
+        if head.sequence == 0 {
+            return Err(HeadError::Shape("sequences start at 1"));
+        }
+        if !keys::verify(head.drive.as_bytes(), &head.signed_bytes(), &head.signature) {
+            return Err(HeadError::Signature);
+        }
+        Ok(head)
+    }
+
+    /// SHA-256 of the encoding: what the next head names as its previous one.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.encode()).into()
+    }
+
+    /// Opens the sealed part.
+    ///
+    /// # Errors
+    /// [`HeadError::Sealed`] for another drive's head or altered data.
+    pub fn open(&self, keys: &DriveKeys) -> Result<HeadContent, HeadError> {
+        let (salt, sealed) = self.sealed.split_at_checked(SALT_LEN).ok_or(HeadError::Sealed)?;
+        let mut buffer = Zeroizing::new(sealed.to_vec());
+        let plain = head_key(keys, salt)
+            .open_in_place(nonce(), aad(&self.drive, self.sequence, &self.previous), &mut buffer)
+            .map_err(|_| HeadError::Sealed)?;
+        let (len, rest) = plain.split_first_chunk::<LENGTH_LEN>().ok_or(HeadError::Sealed)?;
+        let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| HeadError::Sealed)?;
+        let (content, padding) = rest.split_at_checked(len).ok_or(HeadError::Sealed)?;
+        if padding.iter().any(|byte| *byte != 0) {
+            return Err(HeadError::Sealed);
+        }
+        HeadContent::decode(content).map_err(|_| HeadError::Sealed)
+    }
+}

@@ -1,0 +1,226 @@
+//! Keys: one root secret behind the 24-word phrase, one device secret per data directory
+//! (spec/keys.md).
+//!
+//! Invariant: each key has one purpose, because each comes from its own HKDF label. Secrets are
+//! zeroized when dropped and never appear in `Debug`. Not here: randomness; secrets come in.
+
+use std::fmt;
+
+use bip39::{Language, Mnemonic};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::ids::{NodeId, PartyId};
+
+const PARTY_KEY: &str = "commonhold/v1/party-key";
+const DRIVE_SIGNING: &str = "commonhold/v1/drive-signing";
+const DRIVE_SEALING: &str = "commonhold/v1/drive-sealing";
+const PEER_KEY: &str = "commonhold/v1/peer-key";
+pub(crate) const CONTENT_KEY: &str = "commonhold/v1/content-key";
+pub(crate) const KEY_COMMITMENT: &str = "commonhold/v1/key-commitment";
+pub(crate) const HEAD_KEY: &str = "commonhold/v1/head-key";
+
+/// Every HKDF label in use; no two are equal and none is the beginning of another.
+pub const LABELS: &[&str] =
+    &[PARTY_KEY, DRIVE_SIGNING, DRIVE_SEALING, PEER_KEY, CONTENT_KEY, KEY_COMMITMENT, HEAD_KEY];
+
+/// Words of a recovery phrase.
+const PHRASE_WORDS: usize = 24;
+
+/// 32 bytes of HKDF-SHA-256 output for one label.
+pub(crate) fn derive(secret: &[u8; 32], salt: &[u8], label: &str) -> Zeroizing<[u8; 32]> {
+    let mut out = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(Some(salt), secret)
+        .expand(label.as_bytes(), &mut *out)
+        .expect("32 bytes are within what HKDF can give");
+    out
+}
+
+/// The 32 bytes behind the recovery phrase: whoever has them is the owner.
+pub struct RootSecret(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for RootSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootSecret(..)")
+    }
+}
+
+/// Why a phrase is refused. Never holds a word of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PhraseError {
+    /// Not 24 words.
+    #[error("the phrase has {0} words; it must have 24")]
+    Count(usize),
+    /// A word that the list does not have; counted from 1.
+    #[error("word {0} of the phrase is not in the BIP-39 English list: check its spelling")]
+    Word(usize),
+    /// The checksum is wrong.
+    #[error("the 24 words do not fit together: one is wrong or two are swapped")]
+    Checksum,
+}
+
+impl RootSecret {
+    /// From 32 fresh random bytes, or from the key file.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, for the key file.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// From 24 words of the BIP-39 English list. Case and surplus white space are forgiven.
+    ///
+    /// # Errors
+    /// [`PhraseError`] says what is wrong without repeating a word.
+    pub fn from_phrase(phrase: &str) -> Result<Self, PhraseError> {
+        let phrase = Zeroizing::new(phrase.to_lowercase());
+        let count = phrase.split_whitespace().count();
+        if count != PHRASE_WORDS {
+            return Err(PhraseError::Count(count));
+        }
+        let mut canonical = Zeroizing::new(String::with_capacity(phrase.len()));
+        for (index, word) in phrase.split_whitespace().enumerate() {
+            if Language::English.find_word(word).is_none() {
+                return Err(PhraseError::Word(index + 1));
+            }
+            if index > 0 {
+                canonical.push(' ');
+            }
+            canonical.push_str(word);
+        }
+        let mnemonic = Mnemonic::parse_in_normalized(Language::English, &canonical)
+            .map_err(|_| PhraseError::Checksum)?;
+        let (entropy, len) = mnemonic.to_entropy_array();
+        let entropy = Zeroizing::new(entropy);
+        let mut bytes = Zeroizing::new([0; 32]);
+        if len != bytes.len() {
+            return Err(PhraseError::Count(count));
+        }
+        bytes.copy_from_slice(&entropy[..len]);
+        Ok(Self(bytes))
+    }
+
+    /// The 24 English words; their entropy is the secret itself.
+    pub fn phrase(&self) -> Zeroizing<String> {
+        let mnemonic = Mnemonic::from_entropy_in(Language::English, &*self.0)
+            .expect("32 bytes are an entropy that BIP-39 knows");
+        let mut phrase = Zeroizing::new(String::with_capacity(9 * PHRASE_WORDS));
+        for (index, word) in mnemonic.words().enumerate() {
+            if index > 0 {
+                phrase.push(' ');
+            }
+            phrase.push_str(word);
+        }
+        phrase
+    }
+
+    /// The key that signs notes.
+    pub fn party_key(&self) -> PartyKey {
+        PartyKey::from_seed(&derive(&self.0, &[], PARTY_KEY))
+    }
+
+    /// The keys that sign and seal the drive's heads.
+    pub fn drive_keys(&self) -> DriveKeys {
+        DriveKeys {
+            signing: SigningKey::from_bytes(&derive(&self.0, &[], DRIVE_SIGNING)),
+            sealing: derive(&self.0, &[], DRIVE_SEALING),
+        }
+    }
+}
+
+/// Signs notes; its public half is a [`PartyId`].
+#[derive(Clone)]
+pub struct PartyKey(pub(crate) SigningKey);
+
+impl fmt::Debug for PartyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PartyKey({})", self.id())
+    }
+}
+
+impl PartyKey {
+    /// From an Ed25519 seed.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// The public half.
+    pub fn id(&self) -> PartyId {
+        PartyId(self.0.verifying_key().to_bytes())
+    }
+
+    /// An Ed25519 signature. Messages begin with a text that says what they are.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+}
+
+/// Signs and seals drive heads.
+pub struct DriveKeys {
+    pub(crate) signing: SigningKey,
+    pub(crate) sealing: Zeroizing<[u8; 32]>,
+}
+
+impl fmt::Debug for DriveKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DriveKeys({})", self.drive())
+    }
+}
+
+impl DriveKeys {
+    /// The drive's public key: what its heads are found and checked by.
+    pub fn drive(&self) -> PartyId {
+        PartyId(self.signing.verifying_key().to_bytes())
+    }
+}
+
+/// 32 random bytes of one data directory: who it is in the network.
+pub struct DeviceSecret(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for DeviceSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeviceSecret(..)")
+    }
+}
+
+impl DeviceSecret {
+    /// From 32 fresh random bytes, or from the key file.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, for the key file.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The Ed25519 seed of the peer key, as libp2p takes it.
+    pub fn peer_seed(&self) -> Zeroizing<[u8; 32]> {
+        derive(&self.0, &[], PEER_KEY)
+    }
+
+    fn peer_key(&self) -> SigningKey {
+        SigningKey::from_bytes(&self.peer_seed())
+    }
+
+    /// The peer key's public half.
+    pub fn node(&self) -> NodeId {
+        NodeId(self.peer_key().verifying_key().to_bytes())
+    }
+
+    /// Signs with the peer key: node records.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.peer_key().sign(message).to_bytes()
+    }
+}
+
+/// Strict Ed25519 verification: small-order keys, malleable signatures and bytes that are no key
+/// all give `false`.
+pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    VerifyingKey::from_bytes(public)
+        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+}

@@ -1,0 +1,224 @@
+//! C2SP signed notes (<https://c2sp.org/signed-note>; spec/notes.md): text that a person can read,
+//! with signature lines that Go's `sumdb/note` can verify.
+//!
+//! Invariant: a [`SignedNote`] has exactly one byte form, which parses to it, and its signature
+//! lines are ordered, so that both parties of a contract hold the same bytes. Not here: what the
+//! text says ([`crate::statement`]). The crate `signed_note` is not used because it brings
+//! ed25519-dalek 2 beside the 3 that everything else here uses.
+
+use data_encoding::{BASE64, HEXLOWER};
+use sha2::{Digest, Sha256};
+
+use crate::ids::PartyId;
+use crate::keys::{self, PartyKey};
+
+/// Largest note, bytes, signatures included. The largest statement with both signatures has 1.4
+/// kB; the rest is for texts and signers of later versions.
+pub const NOTE_LEN_MAX: usize = 16 * 1024;
+/// Most signatures of one note: two parties, and witnesses of later versions.
+pub const NOTE_SIGNATURES_MAX: usize = 16;
+/// Signature type Ed25519, in key ids and verifier keys.
+const ED25519: u8 = 0x01;
+const NAME_PREFIX: &str = "commonhold/party/";
+/// An em dash and a space begin every signature line.
+const SIGNATURE_PREFIX: &str = "\u{2014} ";
+/// Bytes of a party's signature line, for the capacity of buffers.
+const LINE_LEN: usize = 180;
+
+const TOO_LONG: NoteError = NoteError("it has more than 16,384 bytes");
+const TOO_MANY: NoteError = NoteError("it has more than 16 signatures");
+const CONTROL: NoteError = NoteError("it has a control character other than newline");
+const SHORT_SIGNATURE: NoteError = NoteError("a signature is too short");
+
+/// One signature line. It may be of any signer and any kind of signature; only
+/// [`SignedNote::is_signed_by`] says whether one is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoteSignature {
+    /// The key's name; a party's is [`party_name`].
+    pub name: String,
+    /// First 4 bytes of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key), big-endian, for Ed25519.
+    pub key_id: u32,
+    /// The signature, at least 1 byte; 64 for Ed25519.
+    pub signature: Vec<u8>,
+}
+
+/// A text that ends with a newline, and at least one signature line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedNote {
+    text: String,
+    signatures: Vec<NoteSignature>,
+}
+
+/// Why bytes are not a note.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a signed note: {0}")]
+pub struct NoteError(pub &'static str);
+
+/// The key name of a party: `commonhold/party/` and its public key in lower-case hexadecimal.
+pub fn party_name(party: &PartyId) -> String {
+    format!("{NAME_PREFIX}{party}")
+}
+
+/// The verifier key as Go's `sumdb/note` takes it: the name, the key id in hexadecimal and
+/// base64(0x01 ‖ public key), joined by plus signs.
+pub fn verifier_key(party: &PartyId) -> String {
+    let name = party_name(party);
+    let id = key_id(&name, party);
+    let mut key = vec![ED25519];
+    key.extend_from_slice(party.as_bytes());
+    format!("{name}+{}+{}", HEXLOWER.encode(&id.to_be_bytes()), BASE64.encode(&key))
+}
+
+impl SignedNote {
+    /// Signs `text`, which must end with a newline.
+    ///
+    /// # Errors
+    /// [`NoteError`] when the note would be too long, or the text has a control character other
+    /// than newline or does not end with a newline.
+    pub fn sign(text: String, key: &PartyKey) -> Result<Self, NoteError> {
+        if text.len() > NOTE_LEN_MAX {
+            return Err(TOO_LONG);
+        }
+        if has_control_characters(&text) {
+            return Err(CONTROL);
+        }
+        if !text.ends_with('\n') {
+            return Err(NoteError("its text does not end with a newline"));
+        }
+        let mut note = Self { text, signatures: Vec::new() };
+        if note.countersign(key) { Ok(note) } else { Err(TOO_LONG) }
+    }
+
+    /// Adds this party's signature, or replaces every line under its name.
+    ///
+    /// Answers whether the note has the signature now: one that has no room for it, because
+    /// others have filled it with signature lines or a long text, stays as it is.
+    pub fn countersign(&mut self, key: &PartyKey) -> bool {
+        let party = key.id();
+        let name = party_name(&party);
+        let signature = key.sign(self.text.as_bytes()).to_vec();
+        let line = NoteSignature { key_id: key_id(&name, &party), name, signature };
+        let others = self.signatures.iter().filter(|other| other.name != line.name);
+        let mut signatures: Vec<NoteSignature> = others.cloned().collect();
+        signatures.push(line);
+        signatures.sort_by(|a, b| order(a).cmp(&order(b)));
+        let text = std::mem::take(&mut self.text);
+        let signed = Self { text, signatures };
+        let fits = signed.signatures.len() <= NOTE_SIGNATURES_MAX && signed.to_bytes().len() <= NOTE_LEN_MAX;
+        if fits {
+            *self = signed;
+        } else {
+            self.text = signed.text;
+        }
+        fits
+    }
+
+    /// Parses the one byte form of a note. Whether its signatures are valid is not looked at.
+    ///
+    /// # Errors
+    /// [`NoteError`] says what is not as it must be (spec/notes.md, "Duties of a parser").
+    pub fn parse(bytes: &[u8]) -> Result<Self, NoteError> {
+        if bytes.len() > NOTE_LEN_MAX {
+            return Err(TOO_LONG);
+        }
+        let all = std::str::from_utf8(bytes).map_err(|_| NoteError("it is not UTF-8"))?;
+        if has_control_characters(all) {
+            return Err(CONTROL);
+        }
+        // The signatures stand after the last empty line; the text may have empty lines itself.
+        let end = all.rfind("\n\n").ok_or(NoteError("it has no empty line before its signatures"))? + 1;
+        let (text, lines) = (&all[..end], &all[end + 1..]);
+        let lines =
+            lines.strip_suffix('\n').ok_or(NoteError("it does not end with a signature and a newline"))?;
+        let mut signatures: Vec<NoteSignature> = Vec::new();
+        for line in lines.split('\n') {
+            if signatures.len() == NOTE_SIGNATURES_MAX {
+                return Err(TOO_MANY);
+            }
+            let signature = parse_signature(line)?;
+            if signatures.last().is_some_and(|last| order(last) >= order(&signature)) {
+                return Err(NoteError("its signatures are out of order or one is there twice"));
+            }
+            signatures.push(signature);
+        }
+        Ok(Self { text: text.to_owned(), signatures })
+    }
+
+    /// The one byte form of the note: what is sent, logged and compared.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = String::with_capacity(self.text.len() + 1 + LINE_LEN * self.signatures.len());
+        out.push_str(&self.text);
+        out.push('\n');
+        for line in &self.signatures {
+            let mut blob = line.key_id.to_be_bytes().to_vec();
+            blob.extend_from_slice(&line.signature);
+            out.push_str(SIGNATURE_PREFIX);
+            out.push_str(&line.name);
+            out.push(' ');
+            out.push_str(&BASE64.encode(&blob));
+            out.push('\n');
+        }
+        out.into_bytes()
+    }
+
+    /// The signed text; ends with a newline.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The signature lines, ordered by name and then key id.
+    pub fn signatures(&self) -> &[NoteSignature] {
+        &self.signatures
+    }
+
+    /// Has this party signed the text? Strict Ed25519 verification ([`keys::verify`]); costs
+    /// about 40 µs when there is a line of that party, nothing otherwise.
+    pub fn is_signed_by(&self, party: &PartyId) -> bool {
+        let name = party_name(party);
+        let id = key_id(&name, party);
+        self.signatures.iter().any(|line| {
+            let signature = <&[u8; 64]>::try_from(line.signature.as_slice());
+            (&line.name, line.key_id) == (&name, id)
+                && signature.is_ok_and(|it| keys::verify(party.as_bytes(), self.text.as_bytes(), it))
+        })
+    }
+
+    /// SHA-256 of the text. Two notes that say the same have the same, whoever signed them.
+    pub fn text_hash(&self) -> [u8; 32] {
+        Sha256::digest(self.text.as_bytes()).into()
+    }
+}
+
+fn key_id(name: &str, party: &PartyId) -> u32 {
+    let hash = Sha256::new().chain_update(name).chain_update([b'\n', ED25519]).chain_update(party.as_bytes());
+    let digest = hash.finalize();
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+fn order(line: &NoteSignature) -> (&str, u32) {
+    (&line.name, line.key_id)
+}
+
+fn has_control_characters(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\n')
+}
+
+fn parse_signature(line: &str) -> Result<NoteSignature, NoteError> {
+    let line = line.strip_prefix(SIGNATURE_PREFIX);
+    let line = line.ok_or(NoteError("a signature line does not begin with a dash and a space"))?;
+    let (name, blob) = line.split_once(' ').ok_or(NoteError("a signature line has a name only"))?;
+    if name.is_empty() || name.contains('+') || name.contains(char::is_whitespace) {
+        return Err(NoteError("a key name is empty, or has a plus or a space"));
+    }
+    let blob =
+        BASE64.decode(blob.as_bytes()).map_err(|_| NoteError("a signature is not canonical base64"))?;
+    let (id, signature) = blob.split_first_chunk::<4>().ok_or(SHORT_SIGNATURE)?;
+    if signature.is_empty() {
+        return Err(SHORT_SIGNATURE);
+    }
+    Ok(NoteSignature {
+        name: name.to_owned(),
+        key_id: u32::from_be_bytes(*id),
+        signature: signature.to_vec(),
+    })
+}

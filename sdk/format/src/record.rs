@@ -1,0 +1,236 @@
+//! Records in the DHT: what a node says of itself, and the key under which each kind of record
+//! stands (spec/records.md).
+//!
+//! Invariant: a record is believed only under its own key, within its size, with every signature
+//! verified and, for node records, before it expires. Not here: which peers keep a record, and
+//! the head of a drive itself ([`crate::head`]).
+
+use minicbor::{Decode, Encode};
+use sha2::{Digest, Sha256};
+
+use crate::head::{Head, HeadError};
+use crate::ids::{NodeId, PartyId};
+use crate::keys::{self, DeviceSecret, PartyKey};
+use crate::statement::Prices;
+use crate::wire::bounded;
+use crate::wire::canonical::is_encoding_of;
+
+/// Largest record of any kind, bytes.
+pub const RECORD_LEN_MAX: usize = 8192;
+/// Most addresses of one node: enough for each transport on each network that it is part of.
+pub const ADDRESSES_MAX: usize = 16;
+/// Longest address, bytes.
+pub const ADDRESS_LEN_MAX: usize = 256;
+/// Longest time from now until a node record expires, seconds: 7 days. What a node said longer
+/// ago is worth nothing, and a record that never expired could never be got rid of.
+pub const VALIDITY_SECONDS_MAX: u64 = 7 * 86_400;
+/// First byte of a node record.
+const NODE_RECORD: u8 = 0x01;
+/// First byte of a drive head ([`Head::encode`]).
+const DRIVE_HEAD: u8 = 0x02;
+const SIGNATURE_LEN: usize = 64;
+/// The party's signature, then the node's.
+const SIGNATURES_LEN: usize = 2 * SIGNATURE_LEN;
+const SIGNED_AS: &[u8] = b"commonhold/v1/node-record-signature";
+const NODE_KEY: &[u8] = b"commonhold/v1/node-record";
+const HEAD_KEY: &[u8] = b"commonhold/v1/drive-head";
+
+/// What a provider offers.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Offer {
+    /// Bytes that are free for new data.
+    #[n(0)]
+    pub free_bytes: u64,
+    /// The least that it asks.
+    #[n(1)]
+    pub prices: Prices,
+    /// Longest contract that it takes on, seconds.
+    #[n(2)]
+    pub term_seconds_max: u64,
+}
+
+/// What a node says of itself. Its peer key signs, which binds the addresses to the node, and so
+/// does its party key, which binds the node to its operator: neither can claim the other alone.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NodeRecord {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// Its operator.
+    #[n(1)]
+    pub party: PartyId,
+    /// Rises with every record: the Unix time of writing in milliseconds.
+    #[n(2)]
+    pub sequence: u64,
+    /// Until when it is to be believed, Unix seconds.
+    #[n(3)]
+    pub expires: u64,
+    /// Where it can be reached: multiaddrs in their text form, at most [`ADDRESSES_MAX`], each of
+    /// 1 to [`ADDRESS_LEN_MAX`] visible ASCII characters.
+    #[cbor(n(4), decode_with = "bounded::list::<_, _, ADDRESSES_MAX>")]
+    pub addresses: Vec<String>,
+    /// What it lends; `None` if it is no provider.
+    #[n(5)]
+    pub offer: Option<Offer>,
+}
+
+/// Why a record is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Its bytes are no record, or it is out of bounds.
+    #[error("not a record: {0}")]
+    Shape(&'static str),
+    /// A signature is wrong.
+    #[error("the record's signature is wrong")]
+    Signature,
+    /// It stands under a key that is not its own, or is to be signed with one.
+    #[error("the record is of another key")]
+    Key,
+    /// It has expired, or claims to be valid for more than 7 days.
+    #[error("the record has expired or claims to be valid for more than 7 days: check the clocks")]
+    Expired,
+}
+
+impl NodeRecord {
+    /// Signs with both keys and encodes: kind, CBOR body, the party's signature, the node's.
+    ///
+    /// # Errors
+    /// [`RecordError::Key`] when a key is not the record's own, [`RecordError::Shape`] when a
+    /// bound is exceeded.
+    pub fn encode(&self, device: &DeviceSecret, party: &PartyKey) -> Result<Vec<u8>, RecordError> {
+        self.check()?;
+        if device.node() != self.node || party.id() != self.party {
+            return Err(RecordError::Key);
+        }
+        let mut out = vec![NODE_RECORD];
+        minicbor::encode(self, &mut out).expect("writing into a vector cannot fail");
+        let message = signed_message(&out);
+        out.extend_from_slice(&party.sign(&message));
+        out.extend_from_slice(&device.sign(&message));
+        if out.len() > RECORD_LEN_MAX {
+            return Err(RecordError::Shape("more than 8,192 bytes"));
+        }
+        Ok(out)
+    }
+
+    /// Decodes and verifies both signatures. Whether it has expired is not looked at: that needs
+    /// the time ([`validate`] does it).
+    ///
+    /// # Errors
+    /// [`RecordError::Shape`] and [`RecordError::Signature`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let unverified = Unverified::decode(bytes)?;
+        unverified.verify()
+    }
+
+    fn check(&self) -> Result<(), RecordError> {
+        if self.addresses.len() > ADDRESSES_MAX {
+            return Err(RecordError::Shape("more than 16 addresses"));
+        }
+        let fits = |address: &String| {
+            (1..=ADDRESS_LEN_MAX).contains(&address.len())
+                && address.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !self.addresses.iter().all(fits) {
+            return Err(RecordError::Shape("an address is not 1 to 256 visible characters"));
+        }
+        Ok(())
+    }
+}
+
+/// A node record whose signatures have not been looked at, so that cheap checks come first.
+struct Unverified<'a> {
+    record: NodeRecord,
+    signed: &'a [u8],
+    by_party: &'a [u8],
+    by_node: &'a [u8],
+}
+
+impl<'a> Unverified<'a> {
+    fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
+        if bytes.len() > RECORD_LEN_MAX {
+            return Err(RecordError::Shape("more than 8,192 bytes"));
+        }
+        if bytes.first() != Some(&NODE_RECORD) {
+            return Err(RecordError::Shape("another kind of record"));
+        }
+        let body_end = bytes.len().checked_sub(SIGNATURES_LEN).filter(|end| *end > 1);
+        let (signed, signatures) = bytes.split_at(body_end.ok_or(RecordError::Shape("too short"))?);
+        let body = &signed[1..];
+        let record: NodeRecord =
+            minicbor::decode(body).map_err(|_| RecordError::Shape("its body is not a node record"))?;
+        if !is_encoding_of(body, &record) {
+            return Err(RecordError::Shape("its body is not in its one encoding"));
+        }
+        record.check()?;
+        let (by_party, by_node) = signatures.split_at(SIGNATURE_LEN);
+        Ok(Self { record, signed, by_party, by_node })
+    }
+
+    fn verify(self) -> Result<NodeRecord, RecordError> {
+        let message = signed_message(self.signed);
+        let valid = |key: &[u8; 32], signature: &[u8]| {
+            signature.try_into().is_ok_and(|signature| keys::verify(key, &message, signature))
+        };
+        let by_both = valid(self.record.party.as_bytes(), self.by_party)
+            && valid(self.record.node.as_bytes(), self.by_node);
+        if by_both { Ok(self.record) } else { Err(RecordError::Signature) }
+    }
+}
+
+/// Where a node's record stands: SHA-256("commonhold/v1/node-record" ‖ node).
+pub fn node_key(node: &NodeId) -> [u8; 32] {
+    hashed(NODE_KEY, node.as_bytes())
+}
+
+/// Where a drive's head stands: SHA-256("commonhold/v1/drive-head" ‖ drive).
+pub fn head_key(drive: &PartyId) -> [u8; 32] {
+    hashed(HEAD_KEY, drive.as_bytes())
+}
+
+/// Checks a record of any kind before it is stored, sent on or used: it is of a known kind,
+/// within bounds, under its own key, not expired, and signed. Cheap checks come first, so that a
+/// stranger's junk costs no signature check.
+///
+/// Answers the record's sequence: a record replaces one with a lower sequence, never one with a
+/// higher. Drive heads do not expire.
+///
+/// # Errors
+/// [`RecordError`] says what is wrong.
+pub fn validate(key: &[u8], value: &[u8], now_unix: u64) -> Result<u64, RecordError> {
+    if value.len() > RECORD_LEN_MAX {
+        return Err(RecordError::Shape("more than 8,192 bytes"));
+    }
+    match value.first() {
+        Some(&NODE_RECORD) => {
+            let unverified = Unverified::decode(value)?;
+            if key != node_key(&unverified.record.node) {
+                return Err(RecordError::Key);
+            }
+            let expires = unverified.record.expires;
+            if expires <= now_unix || expires - now_unix > VALIDITY_SECONDS_MAX {
+                return Err(RecordError::Expired);
+            }
+            Ok(unverified.verify()?.sequence)
+        }
+        Some(&DRIVE_HEAD) => {
+            let head = Head::decode(value).map_err(|error| match error {
+                HeadError::Signature => RecordError::Signature,
+                _ => RecordError::Shape("not a drive head"),
+            })?;
+            if key != head_key(&head.drive) {
+                return Err(RecordError::Key);
+            }
+            Ok(head.sequence)
+        }
+        _ => Err(RecordError::Shape("a kind of record that is not known")),
+    }
+}
+
+fn signed_message(record: &[u8]) -> Vec<u8> {
+    [SIGNED_AS, record].concat()
+}
+
+fn hashed(domain: &[u8], id: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update(domain).chain_update(id).finalize().into()
+}

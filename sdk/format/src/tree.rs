@@ -1,0 +1,420 @@
+//! The chunk tree: RFC 6962 hashing with SHA-256 over leaves of 1 KiB (spec/chunk-tree.md).
+//!
+//! Invariant: every root and every path that this module makes or accepts is the one that
+//! RFC 6962 defines for that number of leaves, so that any Certificate Transparency verifier can
+//! check it. What it is not: a store of trees, or a verifier of several leaves at once.
+//!
+//! rs_merkle builds chunk trees and gives their paths. Its `MerkleProof::verify` is not used:
+//! it accepts indices outside the tree, repeated indices, surplus hashes and some wrong totals.
+//! [`verify_path`] accepts one index below a size that the caller took from something signed,
+//! with exactly as many hashes as that place in the tree has.
+
+use rs_merkle::MerkleTree;
+use sha2::{Digest, Sha256};
+
+use crate::ids::ChunkId;
+
+/// A SHA-256 digest.
+pub type Hash = [u8; 32];
+
+/// Bytes of a leaf; the last leaf of a chunk may be shorter. One KiB keeps an audit's answer
+/// small while the tree of a whole chunk has only 1,024 leaves.
+pub const LEAF_LEN: usize = 1024;
+
+/// Most bytes of a chunk: 1 MiB.
+pub const CHUNK_LEN_MAX: usize = 1 << 20;
+
+/// Most hashes of a path: a tree whose size fits in 64 bits is at most 64 levels high.
+pub const PATH_LEN_MAX: usize = 64;
+
+const LEAF_PREFIX: [u8; 1] = [0x00];
+const NODE_PREFIX: [u8; 1] = [0x01];
+
+/// The hash of a leaf: SHA-256(0x00 ‖ bytes).
+pub fn leaf_hash(bytes: &[u8]) -> Hash {
+    Sha256::new().chain_update(LEAF_PREFIX).chain_update(bytes).finalize().into()
+}
+
+/// The hash of an inner node: SHA-256(0x01 ‖ left ‖ right).
+pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    Sha256::new().chain_update(NODE_PREFIX).chain_update(left).chain_update(right).finalize().into()
+}
+
+/// The root of a tree without leaves: SHA-256 of nothing.
+pub fn empty_root() -> Hash {
+    Sha256::digest([]).into()
+}
+
+/// How many leaves a chunk of `len` bytes has: `len` / 1,024, rounded up.
+pub fn leaf_count(len: u32) -> u64 {
+    u64::from(len).div_ceil(LEAF_LEN as u64)
+}
+
+/// How many bytes leaf `index` of a chunk of `len` bytes has: 1,024, or what remains for the
+/// last one. `None` when the chunk has no such leaf.
+pub fn leaf_len(len: u32, index: u64) -> Option<usize> {
+    let start = index.checked_mul(LEAF_LEN as u64)?;
+    let rest = u64::from(len).checked_sub(start)?;
+    match rest.min(LEAF_LEN as u64) {
+        0 => None,
+        bytes => Some(bytes as usize),
+    }
+}
+
+/// The id of a chunk: the root of its tree. Equal to [`ChunkTree::id`] and faster, because no
+/// level is kept: about one SHA-256 pass over the bytes, without allocation.
+///
+/// It is defined for any bytes; only 1 to [`CHUNK_LEN_MAX`] bytes are a chunk.
+pub fn chunk_id(bytes: &[u8]) -> ChunkId {
+    // The roots of the full subtrees to the left, largest first: one for each bit that is set in
+    // the number of leaves so far.
+    let mut stack = [[0; 32]; PATH_LEN_MAX];
+    let mut depth = 0;
+    for (index, leaf) in bytes.chunks(LEAF_LEN).enumerate() {
+        let mut hash = leaf_hash(leaf);
+        for _ in 0..index.trailing_ones() {
+            depth -= 1;
+            hash = node_hash(&stack[depth], &hash);
+        }
+        stack[depth] = hash;
+        depth += 1;
+    }
+    let root = stack[..depth].iter().rev().copied().reduce(|right, left| node_hash(&left, &right));
+    ChunkId(root.unwrap_or_else(empty_root))
+}
+
+/// RFC 6962's node hash for rs_merkle, whose own default has no prefixes.
+#[derive(Clone)]
+struct Rfc6962;
+
+impl rs_merkle::Hasher for Rfc6962 {
+    type Hash = Hash;
+
+    fn hash(data: &[u8]) -> Hash {
+        leaf_hash(data)
+    }
+
+    fn concat_and_hash(left: &Hash, right: Option<&Hash>) -> Hash {
+        right.map_or(*left, |right| node_hash(left, right))
+    }
+}
+
+/// The whole tree of one chunk in memory (64 KiB for a chunk of 1 MiB), to take paths from.
+pub struct ChunkTree {
+    tree: MerkleTree<Rfc6962>,
+}
+
+impl ChunkTree {
+    /// Hashes a chunk of 1 to [`CHUNK_LEN_MAX`] bytes; about 1 ms for 1 MiB. The caller bounds
+    /// the length.
+    pub fn new(bytes: &[u8]) -> Self {
+        let leaves: Vec<Hash> = bytes.chunks(LEAF_LEN).map(leaf_hash).collect();
+        Self { tree: MerkleTree::from_leaves(&leaves) }
+    }
+
+    /// The chunk's id: the root of the tree.
+    pub fn id(&self) -> ChunkId {
+        ChunkId(self.tree.root().unwrap_or_else(empty_root))
+    }
+
+    /// The RFC 6962 audit path of leaf `index`, from the leaf's sibling upwards. `None` when the
+    /// chunk has no such leaf.
+    pub fn path(&self, index: u64) -> Option<Vec<Hash>> {
+        let index = usize::try_from(index).ok()?;
+        if index >= self.tree.leaves_len() {
+            return None;
+        }
+        Some(self.tree.proof(&[index]).proof_hashes().to_vec())
+    }
+}
+
+/// Why a path was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// The index is not below the size.
+    #[error("leaf {index} is outside a tree of {size} leaves")]
+    OutOfRange {
+        /// The index that was claimed.
+        index: u64,
+        /// The number of leaves of the tree.
+        size: u64,
+    },
+    /// The path is longer or shorter than the paths of this leaf are.
+    #[error("the path has {found} hashes, {expected} are needed")]
+    Length {
+        /// The hashes that a path of this leaf has in a tree of this size.
+        expected: usize,
+        /// The hashes that were given.
+        found: usize,
+    },
+    /// The leaf and the path hash to another root.
+    #[error("the path does not lead to the root")]
+    Root,
+}
+
+/// Which side a sibling stands on.
+enum Side {
+    Left,
+    Right,
+}
+
+/// The sides of the siblings of leaf `index`, from the bottom up, in a tree of `size` leaves.
+/// A level where the node has no sibling gives nothing: there the node moves up unchanged.
+fn siblings(index: u64, size: u64) -> impl Iterator<Item = Side> {
+    let mut node = index;
+    let mut last = size.saturating_sub(1);
+    std::iter::from_fn(move || {
+        while last > 0 {
+            let side = match (node & 1 == 1, node < last) {
+                (true, _) => Some(Side::Left),
+                (false, true) => Some(Side::Right),
+                (false, false) => None,
+            };
+            node >>= 1;
+            last >>= 1;
+            if side.is_some() {
+                return side;
+            }
+        }
+        None
+    })
+}
+
+/// Checks that the leaf with hash `leaf` stands at `index` of the tree of `size` leaves with
+/// this `root`.
+///
+/// `root` and `size` must come from something that is already trusted (a chunk id and a length
+/// from a proven inventory entry, a signed revision); `index`, `leaf` and `path` may come from
+/// anybody. See spec/chunk-tree.md, "Inclusion".
+///
+/// # Errors
+/// [`PathError::OutOfRange`] unless `index < size`; [`PathError::Length`] unless the path has
+/// exactly the hashes that this place has; [`PathError::Root`] when they lead elsewhere.
+pub fn verify_path(root: &Hash, size: u64, index: u64, leaf: &Hash, path: &[Hash]) -> Result<(), PathError> {
+    if index >= size {
+        return Err(PathError::OutOfRange { index, size });
+    }
+    let expected = siblings(index, size).count();
+    if path.len() != expected {
+        return Err(PathError::Length { expected, found: path.len() });
+    }
+    let computed = siblings(index, size).zip(path).fold(*leaf, |node, (side, sibling)| match side {
+        Side::Left => node_hash(sibling, &node),
+        Side::Right => node_hash(&node, sibling),
+    });
+    if computed == *root { Ok(()) } else { Err(PathError::Root) }
+}
+
+/// A tree that grows and whose leaves may be replaced, equal to RFC 6962 at every size.
+///
+/// Push, replace, take off and path are O(log n); the root is at hand. It keeps about 64 bytes
+/// of memory for each leaf. Inventories and ledgers are such trees.
+#[derive(Default, Clone)]
+pub struct GrowingTree {
+    // levels[0] are the leaf hashes; levels[j + 1] has half as many nodes, rounded up, with a
+    // lone last node moved up unchanged. The last level, if any, is the root alone.
+    levels: Vec<Vec<Hash>>,
+}
+
+impl GrowingTree {
+    /// A tree without leaves.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a leaf, given by its hash (see [`leaf_hash`]).
+    pub fn push(&mut self, leaf: Hash) {
+        if self.levels.is_empty() {
+            self.levels.push(Vec::new());
+        }
+        self.levels[0].push(leaf);
+        self.refresh(self.levels[0].len() - 1);
+    }
+
+    /// Replaces the hash of leaf `index`. Returns false, and changes nothing, when there is no
+    /// such leaf.
+    pub fn set(&mut self, index: u64, leaf: Hash) -> bool {
+        let Some(at) = self.position(index) else {
+            return false;
+        };
+        self.levels[0][at] = leaf;
+        self.refresh(at);
+        true
+    }
+
+    /// Takes the last leaf off and returns its hash; `None` when there is none.
+    pub fn pop(&mut self) -> Option<Hash> {
+        let leaf = self.levels.first_mut()?.pop()?;
+        let mut width = self.levels[0].len();
+        let mut height = 0;
+        while width > 0 {
+            self.levels[height].truncate(width);
+            height += 1;
+            width = if width == 1 { 0 } else { width.div_ceil(2) };
+        }
+        self.levels.truncate(height);
+        if let Some(leaves) = self.levels.first() {
+            self.refresh(leaves.len() - 1);
+        }
+        Some(leaf)
+    }
+
+    /// The number of leaves.
+    pub fn len(&self) -> u64 {
+        self.levels.first().map_or(0, |leaves| leaves.len() as u64)
+    }
+
+    /// Whether there is no leaf.
+    pub fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// The root; [`empty_root`] without leaves.
+    pub fn root(&self) -> Hash {
+        self.levels.last().map_or_else(empty_root, |top| top[0])
+    }
+
+    /// The RFC 6962 audit path of leaf `index`, from the leaf's sibling upwards. `None` when
+    /// there is no such leaf.
+    pub fn path(&self, index: u64) -> Option<Vec<Hash>> {
+        let at = self.position(index)?;
+        let path = self
+            .levels
+            .iter()
+            .enumerate()
+            .filter_map(|(height, level)| level.get((at >> height) ^ 1))
+            .copied()
+            .collect();
+        Some(path)
+    }
+
+    fn position(&self, index: u64) -> Option<usize> {
+        usize::try_from(index).ok().filter(|_| index < self.len())
+    }
+
+    /// Computes the ancestors of leaf `at` again, adding levels where the tree has grown.
+    fn refresh(&mut self, at: usize) {
+        let mut height = 0;
+        let mut node = at;
+        while self.levels[height].len() > 1 {
+            node >>= 1;
+            let level = &self.levels[height];
+            let left = level[2 * node];
+            let hash = level.get(2 * node + 1).map_or(left, |right| node_hash(&left, right));
+            height += 1;
+            if height == self.levels.len() {
+                self.levels.push(Vec::new());
+            }
+            let parents = &mut self.levels[height];
+            match parents.get_mut(node) {
+                Some(parent) => *parent = hash,
+                None => parents.push(hash),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rs_merkle::MerkleProof;
+
+    use super::*;
+
+    fn leaves(count: u8) -> Vec<Hash> {
+        (0..count).map(|n| leaf_hash(&[n])).collect()
+    }
+
+    /// What rs_merkle's own verification says, with the node hash of this format.
+    fn rs_merkle_accepts(
+        root: Hash,
+        total: usize,
+        indices: &[usize],
+        leaves: &[Hash],
+        path: &[Hash],
+    ) -> bool {
+        MerkleProof::<Rfc6962>::new(path.to_vec()).verify(root, indices, leaves, total)
+    }
+
+    fn root_and_path(leaves: &[Hash], index: usize) -> (Hash, Vec<Hash>) {
+        let tree = MerkleTree::<Rfc6962>::from_leaves(leaves);
+        let path = tree.proof(&[index]).proof_hashes().to_vec();
+        (tree.root().unwrap(), path)
+    }
+
+    #[test]
+    fn attack_27_rs_merkle_accepts_an_index_outside_the_tree_and_verify_path_does_not() {
+        // Leaf 4 of 5 stands directly below the root; it is sold as leaf 1 of a tree of 1.
+        let leaves = leaves(5);
+        let (root, path) = root_and_path(&leaves, 4);
+        assert!(rs_merkle_accepts(root, 1, &[1], &leaves[4..], &path));
+        assert_eq!(
+            verify_path(&root, 1, 1, &leaves[4], &path),
+            Err(PathError::OutOfRange { index: 1, size: 1 })
+        );
+        assert_eq!(verify_path(&root, 5, 4, &leaves[4], &path), Ok(()));
+    }
+
+    #[test]
+    fn attack_27_rs_merkle_accepts_a_forged_duplicate_and_verify_path_takes_one_leaf() {
+        let leaves = leaves(4);
+        let (root, path) = root_and_path(&leaves, 1);
+        let forged = leaf_hash(b"never stored");
+        // Two claims for index 1 make rs_merkle take two hashes for index 0. It hashes those two
+        // together and never looks at the claims.
+        let handed = [leaves[0], leaves[1], path[1]];
+        assert!(rs_merkle_accepts(root, 4, &[1, 1], &[forged, forged], &handed));
+        assert_eq!(verify_path(&root, 4, 1, &forged, &path), Err(PathError::Root));
+        assert_eq!(
+            verify_path(&root, 4, 1, &forged, &handed),
+            Err(PathError::Length { expected: 2, found: 3 })
+        );
+    }
+
+    #[test]
+    fn attack_27_rs_merkle_accepts_surplus_hashes_and_verify_path_does_not() {
+        let leaves = leaves(4);
+        let (root, mut path) = root_and_path(&leaves, 2);
+        path.push(leaf_hash(b"surplus"));
+        assert!(rs_merkle_accepts(root, 4, &[2], &leaves[2..3], &path));
+        assert_eq!(
+            verify_path(&root, 4, 2, &leaves[2], &path),
+            Err(PathError::Length { expected: 2, found: 3 })
+        );
+    }
+
+    #[test]
+    fn attack_27_rs_merkle_accepts_wrong_totals_and_verify_path_does_not() {
+        // Leaf 2 of 3 has one hash beside it, the root of leaves 0 and 1.
+        let leaves = leaves(3);
+        let (root, path) = root_and_path(&leaves, 2);
+        let claims = || (1..=8).flat_map(|total| (0..8).map(move |index| (total, index)));
+        let loose: Vec<(usize, usize)> = claims()
+            .filter(|(total, index)| rs_merkle_accepts(root, *total, &[*index], &leaves[2..], &path))
+            .collect();
+        let strict: Vec<(usize, usize)> = claims()
+            .filter(|(total, index)| {
+                verify_path(&root, *total as u64, *index as u64, &leaves[2], &path).is_ok()
+            })
+            .collect();
+        // In trees of 2, 3 and 5 leaves the last one has the path "one hash on the left"; no
+        // verifier can tell them apart without the size, which is why the size must be signed.
+        assert_eq!(strict, [(2, 1), (3, 2), (5, 4)]);
+        assert_eq!(loose, [(1, 1), (1, 3), (1, 5), (1, 7), (2, 1), (3, 2), (5, 4)]);
+    }
+
+    #[test]
+    fn the_streaming_chunk_id_is_rs_merkles_root() {
+        // 0 to 70 leaves, each time with a full and with a short last leaf.
+        for leaves in 0..=70usize {
+            for short in [0, 1, 1023] {
+                let len = (leaves * LEAF_LEN).saturating_sub(short);
+                let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+                assert_eq!(chunk_id(&bytes), ChunkTree::new(&bytes).id(), "{len} bytes");
+            }
+        }
+        let whole = vec![7; CHUNK_LEN_MAX];
+        assert_eq!(chunk_id(&whole), ChunkTree::new(&whole).id());
+    }
+}

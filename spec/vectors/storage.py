@@ -1,0 +1,640 @@
+#!/usr/bin/env python3
+"""Writes the vectors of chunk-tree, inclusion, inventory, audit and erasure.
+
+This is a second implementation of those formats, made from spec/ with Python's standard library
+alone, so that the vectors do not merely repeat what the Rust code says. Run it from anywhere:
+
+    python3 spec/vectors/storage.py           # writes the files
+    python3 spec/vectors/storage.py --check   # fails when a file on disk differs
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+LEAF = 1024
+CHUNK_MAX = 1 << 20
+HOLE = bytes(32)
+FILES = {}
+
+
+def case(topic, name, description, expect, **fields):
+    FILES[f"{topic}/{name}.json"] = {"description": description, "expect": expect, **fields}
+
+
+def sha(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def be(value, size):
+    return value.to_bytes(size, "big")
+
+
+# --- The tree of RFC 6962, as its text defines it: split at the largest power of two below n ---
+
+
+def leaf_hash(data):
+    return sha(b"\x00", data)
+
+
+def node_hash(left, right):
+    return sha(b"\x01", left, right)
+
+
+def split(count):
+    at = 1
+    while at * 2 < count:
+        at *= 2
+    return at
+
+
+def root(leaves):
+    if not leaves:
+        return sha()
+    if len(leaves) == 1:
+        return leaves[0]
+    at = split(len(leaves))
+    return node_hash(root(leaves[:at]), root(leaves[at:]))
+
+
+def path(leaves, index):
+    if len(leaves) == 1:
+        return []
+    at = split(len(leaves))
+    if index < at:
+        return path(leaves[:at], index) + [root(leaves[at:])]
+    return path(leaves[at:], index - at) + [root(leaves[:at])]
+
+
+def leaves_of(data):
+    return [data[at : at + LEAF] for at in range(0, len(data), LEAF)]
+
+
+def chunk_id(data):
+    return root([leaf_hash(leaf) for leaf in leaves_of(data)])
+
+
+def pattern(length):
+    """Leaf number (4 bytes), then the place in the leaf modulo 256: no two leaves are equal."""
+    leaves = -(-length // LEAF)
+    body = bytes(at % 256 for at in range(4, LEAF))
+    return b"".join(be(leaf, 4) + body for leaf in range(leaves))[:length]
+
+
+def chunk_tree():
+    topic = "chunk-tree"
+    for length, what in [
+        (1, "one byte"),
+        (1023, "one leaf, a byte short"),
+        (1024, "one whole leaf: the id is its leaf hash"),
+        (1025, "a second leaf of one byte"),
+        (2048, "two whole leaves"),
+        (3 * 1024, "three leaves: the third moves up once"),
+        (5 * 1024 + 1, "six leaves, the last of one byte"),
+        (7 * 1024, "seven leaves"),
+        (300 * 1024 + 17, "301 leaves"),
+        (CHUNK_MAX - 1, "1,024 leaves, the last a byte short"),
+        (CHUNK_MAX, "the largest chunk"),
+    ]:
+        case(topic, f"ok-{length}", f"{what} ({length} bytes)", "ok",
+             pattern_len=str(length), id=chunk_id(pattern(length)).hex())
+    case(topic, "ok-literal", "bytes given as they are", "ok",
+         bytes=b"commonhold".hex(), id=leaf_hash(b"commonhold").hex())
+
+    three = [leaf_hash(leaf) for leaf in leaves_of(pattern(3072))]
+
+    def wrong(name, description, claimed, length=3072):
+        case(topic, f"bad-{name}", description, "wrong-id", pattern_len=str(length), id=claimed.hex())
+
+    wrong("duplicated-last", "the lone leaf was paired with itself",
+          node_hash(node_hash(three[0], three[1]), node_hash(three[2], three[2])))
+    wrong("no-prefixes", "leaves and nodes were hashed without their prefix bytes",
+          sha(sha(sha(pattern(3072)[:1024]), sha(pattern(3072)[1024:2048])),
+              sha(pattern(3072)[2048:])))
+    wrong("reordered", "leaves 0 and 1 have changed places",
+          node_hash(node_hash(three[1], three[0]), three[2]))
+    wrong("split-in-the-middle", "the tree was split at 1 of 3 leaves",
+          node_hash(three[0], node_hash(three[1], three[2])))
+    wrong("padded-last", "the last leaf was filled up with zero bytes",
+          chunk_id(pattern(1500) + bytes(548)), 1500)
+    wrong("flat-hash", "the id is the SHA-256 of the whole chunk", sha(pattern(3072)))
+    case(topic, "bad-empty", "no bytes are no chunk", "not-a-chunk",
+         bytes="", id=sha().hex())
+    case(topic, "bad-too-long", "a byte more than 1 MiB", "not-a-chunk",
+         pattern_len=str(CHUNK_MAX + 1), id=chunk_id(pattern(CHUNK_MAX + 1)).hex())
+
+
+def inclusion():
+    topic = "inclusion"
+
+    def add(name, description, expect, top, size, index, leaf, hashes):
+        case(topic, name, description, expect, root=top.hex(), size=str(size),
+             index=str(index), leaf=leaf.hex(), path=[h.hex() for h in hashes])
+
+    def tree(size):
+        leaves = [leaf_hash(be(n, 8)) for n in range(size)]
+        return leaves, root(leaves)
+
+    for size, index in [(1, 0), (2, 0), (2, 1), (3, 2), (5, 4), (6, 5), (7, 0), (7, 3), (7, 6),
+                        (8, 5), (100, 99), (255, 254), (300, 0), (300, 256), (300, 299)]:
+        leaves, top = tree(size)
+        add(f"ok-{index}-of-{size}", f"leaf {index} of {size}", "ok",
+            top, size, index, leaves[index], path(leaves, index))
+
+    leaves, top = tree(7)
+    good = path(leaves, 3)
+    other, other_top = tree(8)
+
+    def bad(name, description, expect, **change):
+        fields = {"top": top, "size": 7, "index": 3, "leaf": leaves[3], "hashes": good, **change}
+        add(f"bad-{name}", description, expect, **fields)
+
+    bad("index", "the path of leaf 3 for index 2", "root", index=2)
+    bad("index-is-size", "index 7 in a tree of 7", "out-of-range", index=7)
+    bad("index-huge", "an index that would wrap around", "out-of-range", index=3 + (1 << 63))
+    bad("size-0", "no leaf is in an empty tree", "out-of-range",
+        size=0, index=0, top=sha(), hashes=[])
+    bad("size-too-small", "leaf 3 of 4 would have two hashes", "length", size=4)
+    add("ok-6-of-7-as-3-of-4", "leaf 6 of 7 has the path of leaf 3 of 4: a path alone does not "
+        "fix the size, which must come from something signed", "ok", top, 4, 3, leaves[6],
+        path(leaves, 6))
+    bad("size-too-large", "a tree of 9 would have one hash more", "length", size=9)
+    bad("size-1", "sold as the only leaf", "length", size=1, index=0)
+    bad("path-empty", "no path", "length", hashes=[])
+    bad("path-short", "the last hash is missing", "length", hashes=good[:-1])
+    bad("path-long", "a surplus hash at the end", "length", hashes=good + [leaves[0]])
+    bad("path-long-front", "a surplus hash at the beginning", "length", hashes=[leaves[0]] + good)
+    bad("path-reordered", "the first two hashes have changed places", "root",
+        hashes=[good[1], good[0], good[2]])
+    bad("path-duplicate", "the first hash stands twice", "root",
+        hashes=[good[0], good[0], good[2]])
+    bad("path-flipped", "one bit of the second hash differs", "root",
+        hashes=[good[0], bytes([good[1][0] ^ 1]) + good[1][1:], good[2]])
+    bad("leaf", "another leaf", "root", leaf=leaves[2])
+    bad("root", "the root of the tree with one leaf more", "root", top=other_top)
+    bad("node-as-leaf", "the parent of leaves 2 and 3 sold as a leaf", "length",
+        index=1, leaf=node_hash(leaves[2], leaves[3]), hashes=good[1:])
+    five, five_top = tree(5)
+    bad("rs-merkle-out-of-range", "rs_merkle 1.5 accepts leaf 4 of 5 as leaf 1 of 1",
+        "out-of-range", top=five_top, size=1, index=1, leaf=five[4], hashes=path(five, 4))
+    bad("rs-merkle-odd-index", "rs_merkle 1.5 accepts leaf 4 of 5 as leaf 7 of 1",
+        "out-of-range", top=five_top, size=1, index=7, leaf=five[4], hashes=path(five, 4))
+    bad("rs-merkle-surplus", "rs_merkle 1.5 ignores hashes beyond the path", "length",
+        top=other_top, size=8, index=2, leaf=other[2], hashes=path(other, 2) + [other[0]] * 2)
+
+
+# --- Inventory ---
+
+
+def entry(offset, length, chunk):
+    return {"offset": offset, "len": length, "chunk": chunk}
+
+
+def entry_bytes(e):
+    return be(e["offset"], 8) + be(e["len"], 4) + (e["chunk"] or HOLE)
+
+
+def entry_leaves(entries):
+    return [leaf_hash(entry_bytes(e)) for e in entries]
+
+
+def lay_out(chunks):
+    """(length, id or None) pairs, laid end to end."""
+    entries, offset = [], 0
+    for length, chunk in chunks:
+        entries.append(entry(offset, length, chunk))
+        offset += length
+    return entries
+
+
+def span_of(entries):
+    return sum(e["len"] for e in entries)
+
+
+def entries_json(entries):
+    return [{"offset": str(e["offset"]), "len": str(e["len"]),
+             "chunk": e["chunk"].hex() if e["chunk"] else None} for e in entries]
+
+
+def inventory():
+    topic = "inventory"
+
+    def ident(n):
+        return sha(be(n, 4))
+
+    def ok(name, description, entries):
+        held = [e for e in entries if e["chunk"]]
+        case(topic, f"ok-{name}", description, "ok", entries=entries_json(entries),
+             leaves=[entry_bytes(e).hex() for e in entries],
+             root=root(entry_leaves(entries)).hex(), span=str(span_of(entries)),
+             held_bytes=str(span_of(held)), held_chunks=str(len(held)))
+
+    def bad(name, description, expect, entries):
+        case(topic, f"bad-{name}", description, expect, entries=entries)
+
+    ok("empty", "no entries: the root of the empty tree", [])
+    ok("one", "one chunk of one byte", lay_out([(1, ident(1))]))
+    ok("three", "three chunks of different lengths",
+       lay_out([(100, ident(1)), (CHUNK_MAX, ident(2)), (64, ident(3))]))
+    ok("hole", "the second of three chunks was removed",
+       lay_out([(100, ident(1)), (CHUNK_MAX, None), (64, ident(3))]))
+    ok("only-holes", "everything was removed; the span stays", lay_out([(5, None), (7, None)]))
+    ok("same-twice", "the same chunk at two entries counts twice",
+       lay_out([(64, ident(1)), (64, ident(1))]))
+    ok("eleven", "eleven entries, every third a hole",
+       lay_out([(64 * (n + 1), None if n % 3 == 2 else ident(n)) for n in range(11)]))
+
+    one = {"offset": "0", "len": "10", "chunk": ident(1).hex()}
+    bad("first-offset", "the first entry must begin at 0", "gap", [{**one, "offset": "1"}])
+    bad("gap", "a byte belongs to no entry", "gap", [one, {**one, "offset": "11"}])
+    bad("overlap", "a byte belongs to two entries", "gap", [one, {**one, "offset": "9"}])
+    bad("reordered", "two entries have changed places", "gap",
+        [{**one, "offset": "10"}, one])
+    bad("duplicate", "the same entry twice", "gap", [one, one])
+    bad("length-0", "a chunk has at least one byte", "chunk-length", [{**one, "len": "0"}])
+    bad("length-too-long", "a chunk has at most 1 MiB", "chunk-length",
+        [{**one, "len": str(CHUNK_MAX + 1)}])
+    bad("zero-id", "32 zero bytes stand for a hole and are not an id", "chunk-id",
+        [{**one, "chunk": HOLE.hex()}])
+
+
+# --- Audit ---
+
+SAMPLES = 64
+
+
+def seed_of(c):
+    beacon = b"\x00" if c["beacon"] is None else b"\x01" + c["beacon"]
+    return sha(b"commonhold/v1/audit-seed", c["contract"], c["inventory_root"],
+               be(c["revision"], 8), be(c["epoch"], 8), c["nonce"], beacon)
+
+
+def positions_of(c):
+    if c["span"] == 0:
+        return []
+    seed, found = seed_of(c), []
+    for part in range(SAMPLES):
+        low, high = part * c["span"] // SAMPLES, (part + 1) * c["span"] // SAMPLES
+        if low == high:
+            found.append(min(low, c["span"] - 1))
+        else:
+            draw = sha(b"commonhold/v1/audit-position", seed, be(part, 4))[:16]
+            found.append(low + int.from_bytes(draw, "big") % (high - low))
+    return found
+
+
+def cbor_head(major, value):
+    for size, info in [(1, 24), (2, 25), (4, 26), (8, 27)]:
+        if value < 24:
+            return bytes([major << 5 | value])
+        if value < 1 << 8 * size:
+            return bytes([major << 5 | info]) + be(value, size)
+    raise ValueError(value)
+
+
+def cbor(value):
+    if value is None:
+        return b"\xf6"
+    if isinstance(value, int):
+        return cbor_head(0, value)
+    if isinstance(value, bytes):
+        return cbor_head(2, len(value)) + value
+    return cbor_head(4, len(value)) + b"".join(cbor(item) for item in value)
+
+
+def challenge_cbor(c):
+    fields = [c["contract"], c["revision"], c["inventory_root"], c["entries"], c["span"],
+              c["epoch"], c["nonce"]]
+    return fields if c["beacon"] is None else fields + [c["beacon"]]
+
+
+def proof_cbor(samples):
+    return [[[s["index"],
+              [s["entry"]["offset"], s["entry"]["len"], s["entry"]["chunk"]],
+              b"".join(s["path"]), s["shown"]] for s in samples]]
+
+
+HOLE_SHOWN, LOST_SHOWN = [0, []], [2, []]
+
+
+def leaf_shown(data, hashes):
+    return [1, [data, b"".join(hashes)]]
+
+
+def prove(c, entries, chunks):
+    hashes, samples = entry_leaves(entries), []
+    for position in positions_of(c):
+        index = next(i for i, e in enumerate(entries)
+                     if e["offset"] <= position < e["offset"] + e["len"])
+        e = entries[index]
+        shown = HOLE_SHOWN
+        if e["chunk"]:
+            leaves = leaves_of(chunks[e["chunk"]])
+            at = (position - e["offset"]) // LEAF
+            shown = leaf_shown(leaves[at], path([leaf_hash(leaf) for leaf in leaves], at))
+        samples.append({"index": index, "entry": dict(e), "path": path(hashes, index),
+                        "shown": shown})
+    return samples
+
+
+def challenge_json(c):
+    return {"contract": c["contract"].hex(), "revision": str(c["revision"]),
+            "inventory_root": c["inventory_root"].hex(), "entries": str(c["entries"]),
+            "span": str(c["span"]), "epoch": str(c["epoch"]), "nonce": c["nonce"].hex(),
+            "beacon": c["beacon"].hex() if c["beacon"] else None}
+
+
+def challenge_for(entries, **change):
+    return {"contract": sha(b"contract"), "revision": 3, "entries": len(entries),
+            "inventory_root": root(entry_leaves(entries)), "span": span_of(entries), "epoch": 9,
+            "nonce": sha(b"nonce"), "beacon": None, **change}
+
+
+def audit():
+    topic = "audit"
+    base = challenge_for([])
+    for name, description, change in [
+        ("empty", "a span of 0 draws nothing", {}),
+        ("span-1", "one byte is drawn 64 times", {"span": 1}),
+        ("span-63", "one part of 64 is empty", {"span": 63}),
+        ("span-64", "one byte in each part", {"span": 64}),
+        ("span-65", "one part has two bytes", {"span": 65}),
+        ("gib", "a span of 1 GiB", {"span": 1 << 30}),
+        ("huge", "the largest span; span x 64 needs more than 64 bits", {"span": (1 << 64) - 1}),
+        ("beacon", "with a beacon value", {"span": 1 << 30, "beacon": sha(b"beacon")}),
+        ("beacon-zeros", "32 zero bytes differ from no beacon",
+         {"span": 1 << 30, "beacon": bytes(32)}),
+        ("revision", "another revision draws other positions", {"span": 1 << 30, "revision": 4}),
+        ("epoch", "another epoch draws other positions", {"span": 1 << 30, "epoch": 10}),
+    ]:
+        c = {**base, **change}
+        case(topic, f"positions-{name}", description, "positions", challenge=challenge_json(c),
+             challenge_cbor=cbor(challenge_cbor(c)).hex(), seed=seed_of(c).hex(),
+             commitment=sha(b"commonhold/v1/audit-nonce", c["contract"], be(c["epoch"], 8),
+                            c["nonce"]).hex(),
+             positions=[str(p) for p in positions_of(c)])
+
+    # Small chunks, so that the files stay small: 11 entries, of which 2 and 7 are holes.
+    small = Audited([19 + n for n in range(11)], holes=(2, 7))
+    hole = next(i for i, s in enumerate(small.honest) if s["shown"] == HOLE_SHOWN)
+    held = next(i for i, s in enumerate(small.honest) if s["entry"]["len"] == 29)
+    # One chunk of two leaves among chunks of one.
+    deep = Audited([1030] + [128] * 40, holes=())
+    _, (leaf, leaf_path) = deep.honest[0]["shown"]
+
+    def at(place, **change):
+        def apply(samples):
+            samples[place].update(change)
+        return apply
+
+    def entry_at(place, **change):
+        def apply(samples):
+            samples[place]["entry"].update(change)
+        return apply
+
+    def swap(samples):
+        samples[3], samples[60] = samples[60], samples[3]
+
+    def duplicate(samples):
+        samples[60] = samples[3]
+
+    small.add("ok-small", "an honest proof with holes", "verified")
+    deep.add("ok-two-leaves", "an honest proof with a chunk of two leaves", "verified")
+    for name, description, of, place, shown in [
+        ("said", "the provider says that a chunk is lost", small, held, LOST_SHOWN),
+        ("empty-leaf", "a leaf without bytes", small, held, leaf_shown(b"", [])),
+        ("flipped", "one bit of a leaf differs", deep, 0,
+         leaf_shown(bytes([leaf[0] ^ 1]) + leaf[1:], [leaf_path])),
+        ("short", "a leaf is a byte short", deep, 0, leaf_shown(leaf[:-1], [leaf_path])),
+        ("no-path", "a leaf of a chunk with two leaves comes without a path", deep, 0,
+         leaf_shown(leaf, [])),
+        ("surplus-hash", "a chunk path has a hash too many", deep, 0,
+         leaf_shown(leaf, [leaf_path, leaf_path])),
+        ("node-as-leaf", "the 64 bytes below the chunk id sold as its only leaf", deep, 0,
+         leaf_shown(leaf_hash(leaf) + leaf_path, [])),
+    ]:
+        of.add(f"lost-{name}", description, "verified", at(place, shown=shown), lost=place)
+
+    for name, description, expect, change in [
+        ("index", "the entry is said to stand elsewhere", "inventory",
+         at(20, index=small.honest[20]["index"] - 1)),
+        ("index-range", "an index outside the inventory", "inventory", at(20, index=11)),
+        ("entry-id", "an entry with another chunk", "inventory",
+         entry_at(20, chunk=sha(b"another"))),
+        ("entry-hole", "a chunk turned into a hole", "inventory",
+         lambda s: (entry_at(held, chunk=None)(s), at(held, shown=HOLE_SHOWN)(s))),
+        ("entry-length", "an entry made a byte longer", "inventory",
+         entry_at(20, len=small.honest[20]["entry"]["len"] + 1)),
+        ("path-surplus", "an inventory path with a hash too many", "inventory",
+         at(20, path=small.honest[20]["path"] + [bytes(32)])),
+        ("path-short", "an inventory path with a hash too few", "inventory",
+         at(20, path=small.honest[20]["path"][:-1])),
+        ("path-empty", "no inventory path", "inventory", at(20, path=[])),
+        ("path-reordered", "the hashes of an inventory path in reverse", "inventory",
+         at(20, path=small.honest[20]["path"][::-1])),
+        ("reordered", "two samples have changed places", "inventory", swap),
+        ("duplicate", "one sample stands in the place of another", "inventory", duplicate),
+        ("count-63", "a sample is missing", "count", lambda s: s.pop()),
+        ("count-0", "no samples", "count", lambda s: s.clear()),
+        ("count-65", "a sample too many is not even decoded", "malformed",
+         lambda s: s.append(s[-1])),
+        ("shape-hole", "a held chunk shown as a hole", "shape", at(held, shown=HOLE_SHOWN)),
+        ("shape-leaf", "a leaf shown for a hole", "shape",
+         at(hole, shown=small.honest[held]["shown"])),
+        ("shape-lost", "a hole said to be lost", "shape", at(hole, shown=LOST_SHOWN)),
+        ("leaf-too-long", "a leaf of 1,025 bytes is not even decoded", "malformed",
+         at(held, shown=leaf_shown(bytes(1025), []))),
+        ("entry-zero-id", "an entry whose chunk id is 32 zero bytes is not even decoded",
+         "malformed", entry_at(hole, chunk=HOLE)),
+    ]:
+        small.add(f"bad-{name}", description, expect, change)
+    for name, description, over in [
+        ("root", "the inventory root of another revision",
+         {"inventory_root": sha(b"another root")}),
+        ("size", "an inventory with another number of entries", {"entries": 40}),
+        ("replay-nonce", "the proof of another nonce", {"nonce": sha(b"later")}),
+        ("replay-epoch", "the proof of another epoch", {"epoch": 10}),
+    ]:
+        small.add(f"bad-{name}", description, "inventory", **over)
+
+
+class Audited:
+    """An inventory with its chunks, a challenge, and the honest proof, to be changed."""
+
+    def __init__(self, lengths, holes):
+        data = [sha(be(n, 4))[:8] + pattern(length)[8:] for n, length in enumerate(lengths)]
+        self.entries = lay_out([(len(d), None if n in holes else chunk_id(d))
+                                for n, d in enumerate(data)])
+        self.challenge = challenge_for(self.entries)
+        self.honest = prove(self.challenge, self.entries, {chunk_id(d): d for d in data})
+
+    def add(self, name, description, expect, change=lambda samples: None, lost=None, **over):
+        challenge = {**self.challenge, **over}
+        samples = [dict(s, entry=dict(s["entry"])) for s in self.honest]
+        change(samples)
+        proof, fields = proof_cbor(samples), {}
+        if expect != "malformed":
+            fields["evidence"] = sha(b"commonhold/v1/audit-evidence",
+                                     cbor([challenge_cbor(challenge), proof])).hex()
+        if expect == "verified":
+            holes = sum(s["shown"] == HOLE_SHOWN for s in samples)
+            chunks = [] if lost is None else [samples[lost]["entry"]["chunk"].hex()]
+            fields.update(leaves=str(SAMPLES - holes - len(chunks)), holes=str(holes), lost=chunks)
+        case("audit", name, description, expect, challenge=challenge_json(challenge),
+             proof=cbor(proof).hex(), **fields)
+
+
+# --- Erasure coding ---
+
+CANTOR = [0x0001, 0xACCA, 0x3C0E, 0x163E, 0xC582, 0xED2E, 0x914C, 0x4012,
+          0x6C98, 0x10D8, 0x6A72, 0xB900, 0xFDB8, 0xFB34, 0xFF38, 0x991E]
+
+
+def to_field(symbol):
+    value = 0
+    for bit, basis in enumerate(CANTOR):
+        if symbol >> bit & 1:
+            value ^= basis
+    return value
+
+
+FIELD = [to_field(symbol) for symbol in range(1 << 16)]
+SYMBOL = [0] * (1 << 16)
+for _symbol, _value in enumerate(FIELD):
+    SYMBOL[_value] = _symbol
+EXP, LOG = [0] * (1 << 17), [0] * (1 << 16)
+_power = 1
+for _at in range(65535):
+    EXP[_at] = EXP[_at + 65535] = _power
+    LOG[_power] = _at
+    _power <<= 1
+    if _power >> 16:
+        _power ^= 0x1002D
+
+
+def mul(a, b):
+    """The product of two symbols."""
+    if a == 0 or b == 0:
+        return 0
+    return SYMBOL[EXP[LOG[FIELD[a]] + LOG[FIELD[b]]]]
+
+
+def div(a, b):
+    return 0 if a == 0 else SYMBOL[EXP[LOG[FIELD[a]] - LOG[FIELD[b]] + 65535]]
+
+
+def weights(points, target):
+    """What each point contributes at `target` to the polynomial through all of them."""
+    found = []
+    for point in points:
+        weight = 1
+        for other in points:
+            if other != point:
+                weight = mul(weight, div(target ^ other, point ^ other))
+        found.append(weight)
+    return found
+
+
+def pow2(count):
+    size = 1
+    while size < count:
+        size *= 2
+    return size
+
+
+def symbols(chunk):
+    found = []
+    for block in range(0, len(chunk), 64):
+        found += [chunk[block + at] | chunk[block + 32 + at] << 8 for at in range(32)]
+    return found
+
+
+def unsymbols(values):
+    chunk = bytearray()
+    for block in range(0, len(values), 32):
+        part = values[block : block + 32]
+        chunk += bytes(v & 255 for v in part) + bytes(v >> 8 for v in part)
+    return bytes(chunk)
+
+
+def encode(k, n, segment):
+    length = -(-(-(-len(segment) // k)) // 64) * 64
+    data = [segment[i * length : (i + 1) * length].ljust(length, b"\0") for i in range(k)]
+    count = n - k
+    if count == 0 or k == 1:
+        return data + data[:1] * count
+    columns = [symbols(chunk) for chunk in data]
+    if pow2(count) > pow2(k):
+        width, first, places = pow2(k), 0, [pow2(k) + j for j in range(count)]
+    else:
+        width, first, places = pow2(count), pow2(count), list(range(count))
+    parity = []
+    for place in places:
+        total = [0] * (length // 2)
+        for block in range(0, k, width):
+            factors = weights([first + block + at for at in range(width)], place)
+            for at in range(width):
+                if block + at < k:
+                    for where, value in enumerate(columns[block + at]):
+                        total[where] ^= mul(factors[at], value)
+        parity.append(unsymbols(total))
+    return data + parity
+
+
+def erasure():
+    topic = "erasure"
+    for k, n, length in [(2, 6, 1), (2, 6, 128), (2, 6, 200), (3, 5, 1000), (5, 8, 321),
+                         (10, 30, 640), (20, 60, 1281), (20, 25, 1300), (33, 64, 2112),
+                         (7, 8, 449), (1, 3, 100), (4, 4, 256), (1, 1, 64)]:
+        segment = b"".join(sha(be(at, 4)) for at in range(-(-length // 32)))[:length]
+        chunks = encode(k, n, segment)
+        case(topic, f"ok-{k}-of-{n}-{length}", f"{length} bytes, {k} of {n}", "ok", k=str(k),
+             n=str(n), segment=segment.hex(), chunk_len=str(len(chunks[0])),
+             chunks=[chunk.hex() for chunk in chunks])
+
+    for k, n in [(0, 1), (3, 2), (1, 65), (65, 65)]:
+        case(topic, f"bad-bounds-{k}-of-{n}", f"{k} of {n} is not a code", "bounds",
+             k=str(k), n=str(n), segment_len="64", given=[])
+    a, b, c, _ = encode(2, 4, pattern(100))
+
+    def bad(name, description, expect, given, length=100):
+        case(topic, f"bad-{name}", description, expect, k="2", n="4", segment_len=str(length),
+             given=[{"index": str(i), "bytes": chunk.hex()} for i, chunk in given])
+
+    bad("segment-empty", "a segment of no bytes", "segment-length", [(0, a), (1, b)], 0)
+    bad("segment-too-long", "a segment of more than k MiB", "segment-length",
+        [(0, a), (1, b)], (2 << 20) + 1)
+    bad("too-few", "one chunk of two", "too-few", [(1, b)])
+    bad("none", "no chunks", "too-few", [])
+    bad("duplicate", "the same chunk twice", "foreign", [(2, c), (2, c)])
+    bad("index", "index 4 of 4 chunks", "foreign", [(0, a), (4, b)])
+    bad("short", "a chunk a byte short", "foreign", [(0, a), (1, b[:-1])])
+    bad("long", "a chunk of two blocks where one is expected", "foreign", [(0, a), (1, b + b)])
+    bad("surplus", "a third chunk that does not belong here", "foreign",
+        [(0, a), (1, b), (2, b"")])
+
+
+def main():
+    for topic in (chunk_tree, inclusion, inventory, audit, erasure):
+        topic()
+    differ = []
+    for name, fields in FILES.items():
+        file, text = HERE / name, json.dumps(fields, indent=2) + "\n"
+        if "--check" in sys.argv:
+            if not file.exists() or file.read_text() != text:
+                differ.append(name)
+        else:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+    for folder in {name.split("/")[0] for name in FILES}:
+        for file in (HERE / folder).glob("*.json"):
+            if f"{folder}/{file.name}" not in FILES:
+                differ.append(f"{folder}/{file.name} (not written here)")
+    if differ:
+        sys.exit("differs: " + ", ".join(differ))
+    print(len(FILES), "vectors")
+
+
+main()
