@@ -25,6 +25,9 @@ const PARALLEL: usize = 16;
 /// How long a node may take to show its record.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A node that did not answer is not asked again for this long.
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// What is known of one node.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -61,12 +64,14 @@ impl Known {
 pub struct Directory {
     net: Net,
     nodes: Arc<Mutex<HashMap<NodeId, Known>>>,
+    /// When nodes failed to answer; they are left alone for [`PAUSE`].
+    failed: Arc<Mutex<HashMap<NodeId, Instant>>>,
 }
 
 impl Directory {
     /// An empty directory over `net`.
     pub fn new(net: Net) -> Self {
-        Self { net, nodes: Arc::default() }
+        Self { net, nodes: Arc::default(), failed: Arc::default() }
     }
 
     fn nodes(&self) -> MutexGuard<'_, HashMap<NodeId, Known>> {
@@ -97,6 +102,17 @@ impl Directory {
                 known.last_seen = unix_seconds();
             }
         }
+        let mut failed = self.failed();
+        if answered {
+            failed.remove(node);
+        } else {
+            failed.retain(|_, at| at.elapsed() < PAUSE);
+            failed.insert(*node, Instant::now());
+        }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashMap<NodeId, Instant>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Walks the DHT and asks every node found for its record.
@@ -109,7 +125,9 @@ impl Directory {
 
     /// Asks these nodes whether they are there.
     pub async fn ask(&self, nodes: impl IntoIterator<Item = NodeId>) {
-        futures::stream::iter(nodes)
+        let paused: HashSet<NodeId> =
+            self.failed().iter().filter(|(_, at)| at.elapsed() < PAUSE).map(|(node, _)| *node).collect();
+        futures::stream::iter(nodes.into_iter().filter(|node| !paused.contains(node)))
             .for_each_concurrent(PARALLEL, |node| async move {
                 self.introduce(node).await;
             })
@@ -137,6 +155,7 @@ impl Directory {
         let mut nodes = self.nodes();
         if nodes.len() < NODES_MAX || nodes.contains_key(&node) {
             let latency_ms = u32::try_from(asked.elapsed().as_millis()).unwrap_or(u32::MAX);
+            self.failed().remove(&node);
             nodes.insert(node, Known { record, last_seen: now, reachable: true, latency_ms });
         }
     }

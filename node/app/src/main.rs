@@ -60,7 +60,7 @@ fn sentence(error: &anyhow::Error) -> String {
 /// Log lines go to standard error; `COMMONHOLD_LOG` chooses them (default: warnings).
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("COMMONHOLD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,libp2p_kad=error"));
     let plain = !std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!plain).init();
 }

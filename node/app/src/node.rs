@@ -141,9 +141,11 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         let heads = Arc::new(DhtHeads { net: net.clone(), key: head_key(&drive_keys.drive()) });
         let drive = Drive::open(places.drive(), drive_keys, custody::as_custody(&agent), heads).await?;
         let (auditor, repairer) = (agent.clone(), agent.clone());
+        let drive = Arc::new(drive);
+        tasks.spawn(republish(drive.clone()));
         tasks.spawn(async move { auditor.audit_forever().await });
         tasks.spawn(async move { repairer.repair_forever().await });
-        owner = Some((agent, Arc::new(drive)));
+        owner = Some((agent, drive));
     }
     tasks.spawn(search(directory));
 
@@ -206,6 +208,18 @@ async fn search(directory: Directory) {
     loop {
         tokio::time::sleep(SEARCH_LATER).await;
         directory.refresh().await;
+    }
+}
+
+/// Announces a head again that could not be announced when it was written, and frees what puts that
+/// were given up have left behind.
+async fn republish(drive: Arc<Drive>) {
+    const EVERY: Duration = Duration::from_secs(120);
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if let Err(error) = drive.republish().await {
+            tracing::warn!(%error, "the drive's head could not be announced; trying again later");
+        }
     }
 }
 

@@ -361,7 +361,7 @@ impl Provider {
         let state = self.state_for_owner(from, contract).await?;
         let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
         let sent = locked(&self.egress).get(&contract).copied().unwrap_or(0);
-        let until = unix_seconds().max(previous.map_or(0, |previous| previous.until));
+        let until = unix_seconds().min(state.contract.ends).max(previous.map_or(0, |previous| previous.until));
         let mut receipt = Receipt {
             contract,
             sequence: previous.map_or(0, |previous| previous.sequence) + 1,
@@ -427,6 +427,7 @@ impl Provider {
                     state.role == Role::Provider && state.contract.owner == owner
                 })
             });
+            contracts.truncate(wire::CONTRACTS_MAX);
             contracts
         })
         .await?;

@@ -465,11 +465,11 @@ fn recover(log: &File, path: &Path, saved: Option<&Checkpoint>) -> Result<State,
         return Err(LedgerError::Altered { file: path.to_owned(), entry: None, offset: end_of_covered });
     }
     if let End::Torn { file_len } = found.end {
-        tracing::warn!(
-            log = %path.display(),
-            bytes = file_len.saturating_sub(found.good_len),
-            "a torn tail that no answer depended on was cut off"
-        );
+        let bytes = file_len.saturating_sub(found.good_len);
+        // A log that has just been begun is torn too, and lacks nothing.
+        if bytes > 0 {
+            tracing::warn!(log = %path.display(), bytes, "a torn tail that no answer depended on was cut off");
+        }
         log.set_len(found.good_len).map_err(LedgerError::io("cut the torn tail of", path))?;
     }
     state.written_len = found.good_len;

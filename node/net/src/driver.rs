@@ -62,7 +62,8 @@ pub(crate) enum Command {
 enum Query {
     Publish(oneshot::Sender<Result<(), DhtError>>),
     Find { copies: usize, newest: Option<(u64, Vec<u8>)>, done: Option<oneshot::Sender<Option<Vec<u8>>>> },
-    Discover(oneshot::Sender<Vec<NodeId>>),
+    /// A walk to a random place, which connects to the nodes around it.
+    Walk,
 }
 
 #[derive(Default)]
@@ -212,10 +213,7 @@ impl Driver {
             }
             Command::Publish { key, value, done } => self.publish(key, value, done),
             Command::Find { key, done } => self.find(key, done),
-            Command::Discover { done } => {
-                let id = self.swarm.behaviour_mut().kad.get_closest_peers(PeerId::random());
-                self.queries.insert(id, Query::Discover(done));
-            }
+            Command::Discover { done } => self.discover(done),
             Command::Peers { done } => {
                 let _ = done.send(self.known_peers());
             }
@@ -272,6 +270,22 @@ impl Driver {
     fn find(&mut self, key: [u8; 32], done: oneshot::Sender<Option<Vec<u8>>>) {
         let id = self.swarm.behaviour_mut().kad.get_record(RecordKey::new(&key));
         self.queries.insert(id, Query::Find { copies: 0, newest: None, done: Some(done) });
+    }
+
+    /// Answers the nodes of the table, and walks to a random place, if no walk is under way: the
+    /// nodes met there are in the table the next time.
+    fn discover(&mut self, done: oneshot::Sender<Vec<NodeId>>) {
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let mut nodes = Vec::new();
+        for bucket in kad.kbuckets() {
+            nodes.extend(bucket.iter().filter_map(|entry| node_of(entry.node.key.preimage())));
+        }
+        if !self.queries.values().any(|query| matches!(query, Query::Walk)) {
+            let id = self.swarm.behaviour_mut().kad.get_closest_peers(PeerId::random());
+            self.queries.insert(id, Query::Walk);
+        }
+        // The caller may have gone away.
+        let _ = done.send(nodes);
     }
 
     fn known_peers(&self) -> Vec<Peer> {
@@ -334,10 +348,7 @@ impl Driver {
                 if !matches!(error, DialError::Denied { .. } | DialError::Aborted | DialError::DialPeerConditionFalse(_))
                 {
                     tracing::debug!(%peer, %error, "could not connect");
-                    let known = self.peers.entry(peer).or_default();
-                    if known.connections == 0 {
-                        known.failed_at = Some(Instant::now());
-                    }
+                    self.on_unreachable(peer);
                 }
             }
             SwarmEvent::NewListenAddr { address, .. } => push_address(&self.listening, address, &self.node),
@@ -346,6 +357,18 @@ impl Driver {
                 self.listening.lock().unwrap_or_else(PoisonError::into_inner).retain(|text| *text != gone);
             }
             _ => {}
+        }
+    }
+
+    /// A peer that cannot be reached leaves the table, so that no query waits for it; it comes back
+    /// when it connects and identifies itself.
+    fn on_unreachable(&mut self, peer: PeerId) {
+        let known = self.peers.entry(peer).or_default();
+        if known.connections == 0 {
+            known.failed_at = Some(Instant::now());
+            known.in_dht = false;
+            self.swarm.behaviour_mut().kad.remove_peer(&peer);
+            self.subnets.forget(&peer);
         }
     }
 
@@ -425,25 +448,6 @@ impl Driver {
             }
             (Some(Query::Find { newest, done: Some(done), .. }), _) => {
                 let _ = done.send(newest.map(|(_, value)| value));
-            }
-            (Some(Query::Discover(done)), QueryResult::GetClosestPeers(outcome)) => {
-                let found: Vec<PeerId> = match outcome {
-                    Ok(found) => found.peers.into_iter().map(|info| info.peer_id).collect(),
-                    Err(kad::GetClosestPeersError::Timeout { peers, .. }) => {
-                        peers.into_iter().map(|info| info.peer_id).collect()
-                    }
-                };
-                let table = self.swarm.behaviour_mut().kad.kbuckets();
-                let table: Vec<PeerId> = table
-                    .flat_map(|bucket| {
-                        bucket.iter().map(|entry| *entry.node.key.preimage()).collect::<Vec<_>>()
-                    })
-                    .collect();
-                let mut nodes: Vec<NodeId> =
-                    found.iter().chain(&table).filter_map(node_of).filter(|node| *node != self.node).collect();
-                nodes.sort_unstable();
-                nodes.dedup();
-                let _ = done.send(nodes);
             }
             _ => {}
         }
@@ -559,6 +563,7 @@ async fn listen(
         let bad = |why: String| StartError::BadAddress { address: text.clone(), why };
         crate::check_address(text).map_err(bad)?;
         let address: Multiaddr = text.parse().map_err(|error| bad(format!("{error}")))?;
+        probe(&address).map_err(|error| listen_error(text, &error))?;
         let id = swarm.listen_on(address).map_err(|error| match error {
             TransportError::Other(error) => listen_error(text, &error),
             TransportError::MultiaddrNotSupported(_) => bad("no transport listens on it".to_owned()),
@@ -587,6 +592,17 @@ async fn listen(
         }
     }
     Ok(())
+}
+
+/// Binds the address for a moment, as its only user: libp2p itself shares ports between programs
+/// (SO_REUSEPORT), which would hide that somebody listens there already.
+fn probe(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    match (ip_of(address), parts.nth(1)) {
+        (Some(ip), Some(Protocol::Tcp(port))) if port > 0 => std::net::TcpListener::bind((ip, port)).map(|_| ()),
+        (Some(ip), Some(Protocol::Udp(port))) if port > 0 => std::net::UdpSocket::bind((ip, port)).map(|_| ()),
+        _ => Ok(()),
+    }
 }
 
 fn listen_error(address: &str, error: &(dyn std::error::Error + 'static)) -> StartError {

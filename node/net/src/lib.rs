@@ -250,7 +250,8 @@ impl Net {
         self.ask(|done| Command::Find { key, done }).await
     }
 
-    /// Nodes of the DHT: those in this node's table and those around a random place.
+    /// Nodes of the DHT in this node's table. Each call also walks to a random place, whose nodes
+    /// are in the table by a later call.
     pub async fn discover(&self) -> Vec<NodeId> {
         self.ask(|done| Command::Discover { done }).await.unwrap_or_default()
     }

@@ -131,18 +131,28 @@ impl Target {
         challenge.positions().iter().any(|position| bytes.contains(position))
     }
 
-    /// A chunk that fills a whole one of the 64 strata is in every challenge.
-    fn is_always_hit(&self) -> bool {
-        self.len >= 2 * self.contract.span.div_ceil(64)
+    /// How likely a challenge with a random nonce is to look at this chunk: one position is drawn in
+    /// each of the 64 strata of the span (spec/audit.md).
+    fn chance(&self) -> f64 {
+        let edge = |stratum: u64| u128::from(stratum) * u128::from(self.contract.span) / 64;
+        let (first, end) = (u128::from(self.offset), u128::from(self.offset + self.len));
+        let missed: f64 = (0..64)
+            .map(|stratum| {
+                let (low, high) = (edge(stratum), edge(stratum + 1));
+                let covered = end.min(high).saturating_sub(first.max(low));
+                1.0 - covered as f64 / (high - low).max(1) as f64
+            })
+            .product();
+        1.0 - missed
     }
 
-    /// How likely a blind audit was to look at this chunk.
+    /// What kind of challenge the audit was, in words.
     pub fn odds(&self) -> String {
-        if self.is_always_hit() {
-            "a random challenge; it looks at every chunk of this size here".to_owned()
+        let chance = self.chance();
+        if chance >= 1.0 {
+            "a random challenge; each one looks at this chunk".to_owned()
         } else {
-            let percent = 100.0 * (64.0 * self.len as f64 / self.contract.span as f64).min(1.0);
-            format!("a planned challenge; a blind one looks at this chunk with {percent:.1} %")
+            format!("a planned challenge; a random one looks at this chunk with {:.1} %", 100.0 * chance)
         }
     }
 }
@@ -153,7 +163,7 @@ impl Target {
 /// When no such challenge is found.
 pub fn request(provider: &str, target: &Target) -> Result<AuditRequest> {
     let provider = Some(provider.to_owned());
-    if target.is_always_hit() {
+    if target.chance() >= 1.0 {
         return Ok(AuditRequest { provider, nonce: None });
     }
     for _ in 0..NONCES_MAX {

@@ -242,6 +242,12 @@ impl Owner {
         let Statement::Receipt(receipt) = Statement::of(&note).map_err(|error| error.to_string())? else {
             return Err("the note is not a receipt".to_owned());
         };
+        if let Some((last, signed)) = &state.receipt
+            && last.sequence == receipt.sequence
+        {
+            // The provider never got the last receipt back: it comes first, this one another time.
+            return self.hand_back(node, signed).await;
+        }
         if !note.is_signed_by(&state.contract.provider) {
             return Err("the provider has not signed its receipt".to_owned());
         }
@@ -260,11 +266,13 @@ impl Owner {
         if let Some(open) = self.received().get_mut(contract) {
             *open = open.saturating_sub(settled);
         }
-        match self
-            .call(node, Request::SettleReceipt { note: note.to_bytes() }, CONTRACT_TIMEOUT)
-            .await
-            .map_err(|error| error.to_string())?
-        {
+        self.hand_back(node, &note).await
+    }
+
+    /// Gives the provider a receipt that both signed.
+    async fn hand_back(&self, node: NodeId, note: &SignedNote) -> Result<(), String> {
+        let request = Request::SettleReceipt { note: note.to_bytes() };
+        match self.call(node, request, CONTRACT_TIMEOUT).await.map_err(|error| error.to_string())? {
             Response::Done => Ok(()),
             other => Err(super::unexpected(node, other).to_string()),
         }

@@ -16,11 +16,11 @@ use super::{Owner, ProviderError, blocking};
 use crate::datadir::random_secret;
 
 /// How often the network is searched again when too few providers are known.
-const SEARCHES: usize = 5;
+const SEARCHES: usize = 4;
 /// Pause between two searches.
 const SEARCH_PAUSE: Duration = Duration::from_millis(500);
 /// After this long without an answer a further source of a chunk is asked as well.
-const HEDGE_AFTER: Duration = Duration::from_secs(3);
+const HEDGE_AFTER: Duration = Duration::from_millis(1500);
 
 impl Custody for Owner {
     fn code(&self) -> BoxFuture<'_, Result<Code, CustodyError>> {
@@ -53,13 +53,8 @@ impl Custody for Owner {
 impl Owner {
     async fn choose_code(&self) -> Result<Code, CustodyError> {
         for search in 0.. {
-            let mut parties = HashSet::new();
-            let candidates = self.candidates();
-            let providers = candidates
-                .iter()
-                .filter(|candidate| candidate.standing.takes_new_data())
-                .filter(|candidate| parties.insert(candidate.party))
-                .count();
+            // As many as could hold a chunk each: of different parties and subnets, with room.
+            let providers = placement::rank(&self.candidates(), &[], 1, &[0; 32]).len();
             match placement::choose_code(providers) {
                 Ok(code) => return Ok(code),
                 Err(too_few) if search == SEARCHES => {

@@ -232,7 +232,19 @@ impl Owner {
         Ok(line)
     }
 
+    /// Opens a contract at the provider's current offer. A refusal may mean that the offer seen last
+    /// has passed, so the record is asked for once more.
     async fn open_contract(&self, node: NodeId) -> Result<ContractId, ProviderError> {
+        match self.offer_contract(node).await {
+            Err(ProviderError::Full { .. } | ProviderError::Refused { .. }) => {
+                self.directory.ask([node]).await;
+                self.offer_contract(node).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn offer_contract(&self, node: NodeId) -> Result<ContractId, ProviderError> {
         let refused = |why: String| ProviderError::Refused { node, why };
         let known = self.directory.get(&node);
         let Some((record, offer)) =

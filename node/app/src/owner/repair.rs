@@ -4,7 +4,7 @@
 //! is the same chunk: its id is compared before it is sent. Not here: when a holder counts as gone
 //! (engine decides from what is passed in).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use commonhold_engine::durability::{self, Health, HolderView};
@@ -85,8 +85,13 @@ impl Owner {
     pub async fn repair_now(&self, absent_after_seconds: u64) -> Result<Repaired, String> {
         let _one_at_a_time = self.repairing.lock().await;
         self.directory.refresh().await;
-        let holders: HashSet<NodeId> = self.contracts().iter().map(|state| state.contract.node).collect();
-        self.directory.ask(holders).await;
+        let unknown: HashSet<NodeId> = self
+            .contracts()
+            .iter()
+            .map(|state| state.contract.node)
+            .filter(|node| self.directory.get(node).is_none())
+            .collect();
+        self.directory.ask(unknown).await;
         let now = unix_seconds();
         let store = self.store.clone();
         let segments = blocking(move || store.segments()).await?;
@@ -155,12 +160,11 @@ impl Owner {
     fn targets(&self, segment: &Segment, missing: &[u8]) -> Vec<(u8, Option<NodeId>)> {
         let views = self.views(segment);
         let all = self.candidates();
-        let by_node: HashMap<NodeId, &Candidate> =
-            all.iter().map(|candidate| (candidate.node, candidate)).collect();
+        // Also those that are out of reach for the moment: their party and subnet still count.
         let good: Vec<Candidate> = views
             .iter()
             .filter(|view| !view.lost && !missing.contains(&view.index))
-            .filter_map(|view| by_node.get(&view.node).map(|candidate| (*candidate).clone()))
+            .filter_map(|view| self.candidate(&self.directory.get(&view.node)?))
             .collect();
         durability::repair_targets(
             missing,
