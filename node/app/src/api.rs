@@ -62,7 +62,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 impl Api {
     fn owner(&self) -> Result<&(Arc<Owner>, Arc<Drive>), ApiFault> {
         self.owner.as_ref().ok_or_else(|| {
-            fault("wrong_role", "this node keeps no files: set enabled = true under [owner] in commonhold.toml")
+            fault(
+                "wrong_role",
+                "this node keeps no files: set enabled = true under [owner] in commonhold.toml",
+            )
         })
     }
 
@@ -71,7 +74,9 @@ impl Api {
         let connected = peers.iter().filter(|peer| peer.connected).count() as u64;
         let mut problems = Vec::new();
         if connected == 0 {
-            problems.push("no other node is connected: check [network] bootstrap and this machine's network".to_owned());
+            problems.push(
+                "no other node is connected: check [network] bootstrap and this machine's network".to_owned(),
+            );
         }
         let storage = self.lends.then(|| {
             let usage = self.store.usage();
@@ -89,6 +94,7 @@ impl Api {
             let (degraded_segments, segments) = blocking(move || agent.redundancy(absent)).await?;
             let status = drive.status().await;
             problems.extend(status.warnings);
+            problems.extend(owner.forgotten_problem());
             if degraded_segments > 0 {
                 problems.push(format!(
                     "{degraded_segments} of {segments} segments lack a chunk: `commonhold repair now` makes them whole"
@@ -161,15 +167,22 @@ impl Api {
                     held_bytes: revision.map_or(0, |revision| revision.held_bytes),
                     held_chunks: revision.map_or(0, |revision| revision.held_chunks),
                     span: revision.map_or(0, |revision| revision.span),
-                    inventory_root: revision
-                        .map_or_else(|| HEXLOWER.encode(&[0; 32]), |revision| HEXLOWER.encode(&revision.inventory_root)),
+                    inventory_root: revision.map_or_else(
+                        || HEXLOWER.encode(&[0; 32]),
+                        |revision| HEXLOWER.encode(&revision.inventory_root),
+                    ),
                     next_epoch: state.next_epoch,
                 }
             })
             .collect()
     }
 
-    fn view_ledger(ledger: &Ledger, me: &PartyId, from: u64, count: usize) -> Result<types::LedgerView, String> {
+    fn view_ledger(
+        ledger: &Ledger,
+        me: &PartyId,
+        from: u64,
+        count: usize,
+    ) -> Result<types::LedgerView, String> {
         let checkpoint = ledger.checkpoint().map_err(|error| error.to_string())?;
         let Ok(head) = commonhold_format::statement::Checkpoint::from_text(checkpoint.text()) else {
             return Err("the ledger's own checkpoint cannot be read".to_owned());
@@ -361,8 +374,7 @@ impl NodeApi for Api {
     fn audit(&self, provider: Option<NodeId>, nonce: Option<[u8; 32]>) -> Answer<'_, types::AuditReport> {
         Box::pin(async move {
             let (owner, _) = self.owner()?;
-            let audited =
-                owner.audit_now(provider, nonce).await.map_err(|error| fault("internal", error))?;
+            let audited = owner.audit_now(provider, nonce).await.map_err(|error| fault("internal", error))?;
             let audits = audited
                 .into_iter()
                 .map(|audited| types::Audit {

@@ -5,8 +5,8 @@
 //! ever signalled.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -157,4 +157,3 @@ pub fn stop_all<'a>(children: impl IntoIterator<Item = &'a mut Child>) {
         child.stop();
     }
 }
-

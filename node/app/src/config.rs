@@ -158,18 +158,19 @@ impl Config {
     /// [`ConfigError`] names the file, the line and what is allowed there.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Read { file: name.clone(), source })?;
         Self::parse(&text).map_err(|message| ConfigError::Invalid { file: name, message })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let line =
+                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             format!("line {line}: {}", error.message().trim().replace('\n', " "))
         })?;
-        let line_of = |key: &str| {
-            1 + text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0)
-        };
+        let line_of =
+            |key: &str| 1 + text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0);
         if config.network.listen.is_empty() {
             return Err(format!("line {}: listen needs at least one address", line_of("listen")));
         }
@@ -290,7 +291,11 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("{text:?} is not a size; write a whole number and a unit, like \"500 GiB\" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)");
+        let refused = || {
+            format!(
+                "{text:?} is not a size; write a whole number and a unit, like \"500 GiB\" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)"
+            )
+        };
         let (number, factor) = number_and_unit(text, &SIZE_UNITS).ok_or_else(refused)?;
         Ok(Self(number.checked_mul(factor).ok_or_else(refused)?))
     }
@@ -313,7 +318,11 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("{text:?} is not a duration; write a whole number and a unit, like \"24 h\" (s, min, h, d)");
+        let refused = || {
+            format!(
+                "{text:?} is not a duration; write a whole number and a unit, like \"24 h\" (s, min, h, d)"
+            )
+        };
         let (number, factor) = number_and_unit(text, &SPAN_UNITS).ok_or_else(refused)?;
         match number.checked_mul(factor) {
             Some(seconds) if seconds > 0 => Ok(Self(seconds)),
@@ -376,7 +385,9 @@ impl FromStr for LoopbackAddress {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse::<SocketAddr>() {
             Ok(address) if address.ip().is_loopback() => Ok(Self(address)),
-            _ => Err(format!("{text:?} is not a loopback address with a port; write it like \"127.0.0.1:4780\" or \"[::1]:4780\"")),
+            _ => Err(format!(
+                "{text:?} is not a loopback address with a port; write it like \"127.0.0.1:4780\" or \"[::1]:4780\""
+            )),
         }
     }
 }

@@ -161,9 +161,8 @@ impl DataDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io_at(dir)(error)),
         }
-        let private = |path: &Path| {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_at(path))
-        };
+        let private =
+            |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_at(path));
         private(dir)?;
         private(&dir.join("keys"))?;
         write_secret(&places.root_key(), root.as_bytes())?;

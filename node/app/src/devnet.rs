@@ -135,7 +135,14 @@ impl Network {
     pub async fn wait_for_providers(&self, providers: usize) -> Result<()> {
         let begun = std::time::Instant::now();
         loop {
-            let known = self.owner.client.peers().await?.iter().filter(|peer| peer.connected && peer.free_bytes.is_some()).count();
+            let known = self
+                .owner
+                .client
+                .peers()
+                .await?
+                .iter()
+                .filter(|peer| peer.connected && peer.free_bytes.is_some())
+                .count();
             if known >= providers {
                 return Ok(());
             }

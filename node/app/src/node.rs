@@ -71,7 +71,10 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
 
     let api_address = config.api.listen.0;
     let listener = tokio::net::TcpListener::bind(api_address).await.with_context(|| {
-        format!("the local API cannot listen on {api_address}: set another address under [api] in {}", places.config().display())
+        format!(
+            "the local API cannot listen on {api_address}: set another address under [api] in {}",
+            places.config().display()
+        )
     })?;
     let (net, incoming) = commonhold_net::start(NetConfig {
         peer_seed: home.device.peer_seed(),
@@ -140,11 +143,12 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         let drive_keys = home.root.drive_keys();
         let heads = Arc::new(DhtHeads { net: net.clone(), key: head_key(&drive_keys.drive()) });
         let drive = Drive::open(places.drive(), drive_keys, custody::as_custody(&agent), heads).await?;
-        let (auditor, repairer) = (agent.clone(), agent.clone());
+        let (auditor, repairer, asker) = (agent.clone(), agent.clone(), agent.clone());
         let drive = Arc::new(drive);
         tasks.spawn(republish(drive.clone()));
         tasks.spawn(async move { auditor.audit_forever().await });
         tasks.spawn(async move { repairer.repair_forever().await });
+        tasks.spawn(async move { asker.look_for_forgotten().await });
         owner = Some((agent, drive));
     }
     tasks.spawn(search(directory));
@@ -249,7 +253,8 @@ impl Announcer {
             addresses: self.net.addresses(),
             offer,
         };
-        let bytes = record.encode(&self.device, &self.party).map_err(|error| anyhow!("node record: {error}"))?;
+        let bytes =
+            record.encode(&self.device, &self.party).map_err(|error| anyhow!("node record: {error}"))?;
         bytes.clone_into(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(bytes)
     }

@@ -11,7 +11,9 @@ pub fn bytes_bar(what: &str, total: u64, quiet: bool) -> ProgressBar {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
     let style = "{prefix:>10} [{bar:28}] {bytes:>10} / {total_bytes} {bytes_per_sec:>12} {eta:>4} left";
-    bar.set_style(ProgressStyle::with_template(style).expect("the template is a constant").progress_chars("=> "));
+    bar.set_style(
+        ProgressStyle::with_template(style).expect("the template is a constant").progress_chars("=> "),
+    );
     bar.set_prefix(what.to_owned());
     bar
 }

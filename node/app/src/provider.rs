@@ -96,7 +96,9 @@ impl Provider {
             Request::InventoryPage { contract, from: first } => {
                 self.inventory_page(from, contract, first).await
             }
-            Request::PutChunk { contract, chunk, bytes } => self.put_chunk(from, contract, chunk, bytes).await,
+            Request::PutChunk { contract, chunk, bytes } => {
+                self.put_chunk(from, contract, chunk, bytes).await
+            }
             Request::Commit { note, adds, removes } => self.commit(&note, adds, removes).await,
             Request::GetChunk { chunk, contract } => self.get_chunk(from, chunk, contract).await,
             Request::Audit { challenge } => self.audit(from, challenge).await,
@@ -361,7 +363,8 @@ impl Provider {
         let state = self.state_for_owner(from, contract).await?;
         let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
         let sent = locked(&self.egress).get(&contract).copied().unwrap_or(0);
-        let until = unix_seconds().min(state.contract.ends).max(previous.map_or(0, |previous| previous.until));
+        let until =
+            unix_seconds().min(state.contract.ends).max(previous.map_or(0, |previous| previous.until));
         let mut receipt = Receipt {
             contract,
             sequence: previous.map_or(0, |previous| previous.sequence) + 1,
@@ -423,9 +426,9 @@ impl Provider {
         let contracts = blocking(move || {
             let mut contracts = store.contracts();
             contracts.retain(|id| {
-                store.contract(id).is_some_and(|state| {
-                    state.role == Role::Provider && state.contract.owner == owner
-                })
+                store
+                    .contract(id)
+                    .is_some_and(|state| state.role == Role::Provider && state.contract.owner == owner)
             });
             contracts.truncate(wire::CONTRACTS_MAX);
             contracts

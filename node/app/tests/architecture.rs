@@ -68,7 +68,10 @@ fn only_the_allowed_arrows_exist() {
     let imports = imports(&metadata());
     let known: BTreeSet<&str> = MAY_IMPORT.iter().map(|(name, _)| *name).collect();
     let ours: BTreeSet<&str> = imports.keys().map(String::as_str).collect();
-    assert_eq!(ours, known, "a crate was added or removed: say here and in spec/architecture.md whom it may import");
+    assert_eq!(
+        ours, known,
+        "a crate was added or removed: say here and in spec/architecture.md whom it may import"
+    );
     for (name, allowed) in MAY_IMPORT {
         for import in imports[*name].iter().filter(|import| ours.contains(import.as_str())) {
             assert!(allowed.contains(&import.as_str()), "{name} must not import {import}");
@@ -80,7 +83,10 @@ fn only_the_allowed_arrows_exist() {
 fn each_heavy_library_has_one_door() {
     for (name, imports) in imports(&metadata()) {
         for (library, door) in IN_ONE_CRATE {
-            assert!(!imports.contains(*library) || name == *door, "{name} must reach {library} through {door}");
+            assert!(
+                !imports.contains(*library) || name == *door,
+                "{name} must reach {library} through {door}"
+            );
         }
     }
 }
@@ -100,7 +106,9 @@ fn formats_and_decisions_are_pure() {
 fn pure_crates_do_not_name_clocks_files_or_sockets() {
     let metadata = metadata();
     let mut files = 0;
-    for package in metadata.workspace_packages().iter().filter(|package| PURE.contains(&package.name.as_str())) {
+    for package in
+        metadata.workspace_packages().iter().filter(|package| PURE.contains(&package.name.as_str()))
+    {
         let src = package.manifest_path.parent().unwrap().join("src");
         for entry in walkdir::WalkDir::new(src).into_iter().map(Result::unwrap) {
             if entry.path().extension().is_none_or(|extension| extension != "rs") {
@@ -109,7 +117,9 @@ fn pure_crates_do_not_name_clocks_files_or_sockets() {
             files += 1;
             let text = std::fs::read_to_string(entry.path()).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
-            for forbidden in ["SystemTime", "Instant::now", "std::fs", "std::net::Tcp", "std::net::Udp", "async fn"] {
+            for forbidden in
+                ["SystemTime", "Instant::now", "std::fs", "std::net::Tcp", "std::net::Udp", "async fn"]
+            {
                 assert!(!code.contains(forbidden), "{} names {forbidden}", entry.path().display());
             }
         }

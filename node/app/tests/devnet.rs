@@ -88,10 +88,13 @@ fn is_running(pid: u32) -> bool {
 
 /// One answer of the owner's local API, asked as any other program would.
 fn api(net: &Devnet, what: &str) -> Value {
-    let owner = &net.description["owner"];
-    let url = owner["api"].as_str().unwrap();
+    api_of(&net.description["owner"], what)
+}
+
+fn api_of(node: &Value, what: &str) -> Value {
+    let url = node["api"].as_str().unwrap();
     let host = url.strip_prefix("http://").unwrap();
-    let token = fs::read_to_string(owner["token_file"].as_str().unwrap()).unwrap();
+    let token = fs::read_to_string(node["token_file"].as_str().unwrap()).unwrap();
     let mut stream = std::net::TcpStream::connect(host).unwrap();
     write!(
         stream,
@@ -159,7 +162,10 @@ fn files_survive_the_death_of_four_providers() {
     assert_eq!(net.ok(&["put", source.to_str().unwrap()]).trim(), "/letters");
     let single = temp.path().join("single.bin");
     fs::write(&single, noise(3 << 20, 4)).unwrap();
-    assert_eq!(net.ok(&["put", single.to_str().unwrap(), "--to", "/letters/renamed.bin"]).trim(), "/letters/renamed.bin");
+    assert_eq!(
+        net.ok(&["put", single.to_str().unwrap(), "--to", "/letters/renamed.bin"]).trim(),
+        "/letters/renamed.bin"
+    );
     fs::copy(&single, source.join("renamed.bin")).unwrap();
 
     let listing = net.json(&["ls", "/letters"]);
@@ -181,7 +187,10 @@ fn files_survive_the_death_of_four_providers() {
     let before = held(&net);
     let removed = net.json(&["rm", "/letters/deep/second"]);
     assert_eq!(removed["files"], 1);
-    assert!(net.refused(&["get", "/letters/deep/second", temp.path().join("gone").to_str().unwrap()]).contains("second"));
+    assert!(
+        net.refused(&["get", "/letters/deep/second", temp.path().join("gone").to_str().unwrap()])
+            .contains("second")
+    );
     assert!(held(&net) + (8 << 20) < before, "{} bytes are still held of {before}", held(&net));
 
     for number in 0..4 {
@@ -199,7 +208,13 @@ fn files_survive_the_death_of_four_providers() {
     assert!(net.refused(&["audit", "now"]).contains("4 of 6"));
 
     let ledger = net.json(&["ledger", "show"]);
-    assert!(ledger["balances"].as_array().unwrap().iter().any(|balance| balance["owed_to_me_microcredits"].as_i64().unwrap() < 0));
+    assert!(
+        ledger["balances"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|balance| balance["owed_to_me_microcredits"].as_i64().unwrap() < 0)
+    );
 
     // Removing writes a folder, which two providers are too few for: nothing is lost either.
     assert!(net.refused(&["rm", "/letters/tool"]).contains("6 are needed"));
@@ -269,13 +284,86 @@ fn mistakes_get_sentences_and_lose_nothing() {
     // The owner's directory is in use; a port is taken.
     let second = run(&net.dir.join("owner"), &["up"]);
     assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another"), "{second:?}");
-    let address = net.json(&["status"])["addresses"][0].as_str().unwrap().split("/p2p/").next().unwrap().to_owned();
+    let address =
+        net.json(&["status"])["addresses"][0].as_str().unwrap().split("/p2p/").next().unwrap().to_owned();
     let other = temp.path().join("other");
     let made = run(&other, &["init", "--listen", &address, "--api", "127.0.0.1:0"]);
     assert!(made.status.success());
     let taken = run(&other, &["up"]);
     assert_eq!(taken.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&taken.stderr).contains("in use"), "{taken:?}");
+}
+
+#[test]
+fn the_phrase_alone_reads_everything_back() {
+    let temp = tempfile::tempdir().unwrap();
+    let net = Devnet::start(&temp.path().join("net"), &["--nodes", "6"]);
+    let bootstrap =
+        api_of(&net.description["nodes"][0], "status")["addresses"][0].as_str().unwrap().to_owned();
+    let init = |dir: &Path, restore: Option<&str>| -> Value {
+        let mut flags = vec!["--json", "init", "--bootstrap", &bootstrap, "--api", "127.0.0.1:0"];
+        flags.extend(["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"]);
+        flags.extend(restore.map(|_| "--restore"));
+        let mut process = Command::new(PROGRAM)
+            .arg("--data-dir")
+            .arg(dir)
+            .args(flags)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        process.stdin.take().unwrap().write_all(restore.unwrap_or_default().as_bytes()).unwrap();
+        serde_json::from_slice(&process.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let up = |dir: &Path| {
+        let mut node = Command::new(PROGRAM)
+            .arg("--data-dir")
+            .arg(dir)
+            .arg("up")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let first = BufReader::new(node.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        assert!(first.starts_with("ready: "));
+        node
+    };
+    let file = temp.path().join("photo");
+    fs::write(&file, noise(3_000_000, 9)).unwrap();
+    let first = temp.path().join("first");
+    let made = init(&first, None);
+    let mut node = up(&first);
+    let put = run(&first, &["put", file.to_str().unwrap()]);
+    assert!(put.status.success(), "{put:?}");
+    signal(node.id(), "TERM");
+    node.wait().unwrap();
+    fs::remove_dir_all(&first).unwrap();
+
+    // An empty machine, and nothing but the phrase.
+    let second = temp.path().join("second");
+    init(&second, made["phrase"].as_str());
+    let mut node = up(&second);
+    let out = temp.path().join("out");
+    let begun = std::time::Instant::now();
+    loop {
+        let got = run(&second, &["get", "/photo", out.to_str().unwrap()]);
+        if got.status.success() {
+            break;
+        }
+        assert!(begun.elapsed().as_secs() < 120, "{got:?}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    assert_eq!(fs::read(out).unwrap(), noise(3_000_000, 9));
+    // It is told that the old contracts are out of its hands.
+    loop {
+        let status = run(&second, &["status"]);
+        if String::from_utf8_lossy(&status.stdout).contains("does not know") {
+            break;
+        }
+        assert!(begun.elapsed().as_secs() < 240, "{status:?}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    signal(node.id(), "TERM");
+    node.wait().unwrap();
 }
 
 #[test]
@@ -287,13 +375,8 @@ fn an_owner_alone_is_told_so_and_a_wrong_phrase_is_refused() {
     let phrase = made["phrase"].as_str().unwrap().to_owned();
     assert_eq!(phrase.split(' ').count(), 24);
 
-    let mut node = Command::new(PROGRAM)
-        .arg("--data-dir")
-        .arg(&dir)
-        .arg("up")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut node =
+        Command::new(PROGRAM).arg("--data-dir").arg(&dir).arg("up").stdout(Stdio::piped()).spawn().unwrap();
     let ready = BufReader::new(node.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     assert!(ready.starts_with("ready: http://127.0.0.1:"), "{ready}");
     let file = temp.path().join("file");

@@ -61,7 +61,11 @@ pub(crate) enum Command {
 
 enum Query {
     Publish(oneshot::Sender<Result<(), DhtError>>),
-    Find { copies: usize, newest: Option<(u64, Vec<u8>)>, done: Option<oneshot::Sender<Option<Vec<u8>>>> },
+    Find {
+        copies: usize,
+        newest: Option<(u64, Vec<u8>)>,
+        done: Option<oneshot::Sender<Option<Vec<u8>>>>,
+    },
     /// A walk to a random place, which connects to the nodes around it.
     Walk,
 }
@@ -127,9 +131,8 @@ impl Driver {
         listening: Arc<Mutex<Vec<String>>>,
     ) -> Result<Self, StartError> {
         let mut swarm = behaviour::swarm(*config.peer_seed, config.dht_server)?;
-        let node = node_of(swarm.local_peer_id()).ok_or_else(|| StartError::Setup {
-            why: "the peer key is not an Ed25519 key".to_owned(),
-        })?;
+        let node = node_of(swarm.local_peer_id())
+            .ok_or_else(|| StartError::Setup { why: "the peer key is not an Ed25519 key".to_owned() })?;
         let mut bootstrap = Vec::new();
         for text in &config.bootstrap {
             let bad = |why: &str| StartError::BadAddress { address: text.clone(), why: why.to_owned() };
@@ -205,7 +208,9 @@ impl Driver {
                 if let Some(peer) = peer_of(&node) {
                     let addresses = addresses.iter().filter_map(|text| text.parse().ok());
                     let addresses: Vec<Multiaddr> = addresses
-                        .map(|address: Multiaddr| split_peer(&address).map_or(address, |(_, address)| address))
+                        .map(|address: Multiaddr| {
+                            split_peer(&address).map_or(address, |(_, address)| address)
+                        })
                         .collect();
                     let seen_at = self.peers.get(&peer).and_then(|known| known.seen_at);
                     self.remember(peer, believable(addresses, seen_at.or(self.own_ip())));
@@ -226,12 +231,7 @@ impl Driver {
         self.swarm.listeners().find_map(ip_of)
     }
 
-    fn call(
-        &mut self,
-        node: NodeId,
-        request: Request,
-        answer: oneshot::Sender<Result<Response, CallError>>,
-    ) {
+    fn call(&mut self, node: NodeId, request: Request, answer: oneshot::Sender<Result<Response, CallError>>) {
         let unreachable = |why: &str| CallError::Unreachable { node, why: why.to_owned() };
         let Some(peer) = peer_of(&node).filter(|peer| peer != self.swarm.local_peer_id()) else {
             let _ = answer.send(Err(unreachable("it is no other node")));
@@ -246,7 +246,11 @@ impl Driver {
         }
         let addresses = known.map(|known| known.addresses.clone()).unwrap_or_default();
         let bulk = request.is_bulk();
-        let exchange = if bulk { &mut self.swarm.behaviour_mut().chunks } else { &mut self.swarm.behaviour_mut().control };
+        let exchange = if bulk {
+            &mut self.swarm.behaviour_mut().chunks
+        } else {
+            &mut self.swarm.behaviour_mut().control
+        };
         let id = exchange.send_request_with_addresses(&peer, request, addresses);
         self.calls.insert((bulk, id), (node, answer));
     }
@@ -317,7 +321,11 @@ impl Driver {
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+                peer_id,
+                info,
+                ..
+            })) => {
                 self.on_identified(peer_id, info);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result: Ok(time), .. })) => {
@@ -345,8 +353,10 @@ impl Driver {
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 // Too many attempts at once says nothing about the peer.
-                if !matches!(error, DialError::Denied { .. } | DialError::Aborted | DialError::DialPeerConditionFalse(_))
-                {
+                if !matches!(
+                    error,
+                    DialError::Denied { .. } | DialError::Aborted | DialError::DialPeerConditionFalse(_)
+                ) {
                     tracing::debug!(%peer, %error, "could not connect");
                     self.on_unreachable(peer);
                 }
@@ -425,9 +435,7 @@ impl Driver {
             return;
         }
         let store = self.swarm.behaviour_mut().kad.store_mut();
-        let held = store
-            .get(&record.key)
-            .and_then(|held| validate(held.key.as_ref(), &held.value, now).ok());
+        let held = store.get(&record.key).and_then(|held| validate(held.key.as_ref(), &held.value, now).ok());
         if held.is_none_or(|held| held <= sequence)
             && let Err(error) = store.put(record)
         {
@@ -504,7 +512,13 @@ impl Driver {
         self.answering.push(Box::pin(async move { (peer, bulk, channel, answered.await.ok()) }));
     }
 
-    fn answer(&mut self, peer: PeerId, bulk: bool, channel: ResponseChannel<Response>, response: Option<Response>) {
+    fn answer(
+        &mut self,
+        peer: PeerId,
+        bulk: bool,
+        channel: ResponseChannel<Response>,
+        response: Option<Response>,
+    ) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.answering = known.answering.saturating_sub(1);
         }
@@ -599,8 +613,12 @@ async fn listen(
 fn probe(address: &Multiaddr) -> io::Result<()> {
     let mut parts = address.iter();
     match (ip_of(address), parts.nth(1)) {
-        (Some(ip), Some(Protocol::Tcp(port))) if port > 0 => std::net::TcpListener::bind((ip, port)).map(|_| ()),
-        (Some(ip), Some(Protocol::Udp(port))) if port > 0 => std::net::UdpSocket::bind((ip, port)).map(|_| ()),
+        (Some(ip), Some(Protocol::Tcp(port))) if port > 0 => {
+            std::net::TcpListener::bind((ip, port)).map(|_| ())
+        }
+        (Some(ip), Some(Protocol::Udp(port))) if port > 0 => {
+            std::net::UdpSocket::bind((ip, port)).map(|_| ())
+        }
         _ => Ok(()),
     }
 }
@@ -608,9 +626,8 @@ fn probe(address: &Multiaddr) -> io::Result<()> {
 fn listen_error(address: &str, error: &(dyn std::error::Error + 'static)) -> StartError {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        let taken = error
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+        let taken =
+            error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse);
         if taken || error.to_string().contains("Address already in use") {
             return StartError::PortTaken { address: address.to_owned() };
         }

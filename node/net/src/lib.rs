@@ -204,7 +204,12 @@ impl Net {
     /// # Errors
     /// [`CallError`]. After [`CallError::Timeout`] and [`CallError::Closed`] the request may have
     /// been carried out all the same.
-    pub async fn call(&self, node: NodeId, request: Request, timeout: Duration) -> Result<Response, CallError> {
+    pub async fn call(
+        &self,
+        node: NodeId,
+        request: Request,
+        timeout: Duration,
+    ) -> Result<Response, CallError> {
         let (answer, answered) = oneshot::channel();
         let work = async {
             let closed = || CallError::Closed { node };

@@ -39,10 +39,9 @@ pub(crate) fn believable(claimed: Vec<Multiaddr>, seen_at: Option<IpAddr>) -> Ve
         Some(ip) if ip.is_loopback() => seen_at.is_some_and(|seen| seen.is_loopback()),
         Some(ip) if is_local(ip) => seen_at.is_some_and(is_local),
         Some(_) => true,
-        None => matches!(
-            address.iter().next(),
-            Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_))
-        ),
+        None => {
+            matches!(address.iter().next(), Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)))
+        }
     };
     claimed.into_iter().filter(sensible).take(ADDRESSES_MAX).collect()
 }
@@ -110,7 +109,8 @@ mod tests {
 
     #[test]
     fn addresses_from_elsewhere_do_not_lead_inside() {
-        let claimed = ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/198.51.100.7/tcp/1", "/ip4/0.0.0.0/tcp/1"];
+        let claimed =
+            ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/198.51.100.7/tcp/1", "/ip4/0.0.0.0/tcp/1"];
         let claimed: Vec<Multiaddr> = claimed.iter().map(|text| address(text)).collect();
         let seen = |ip: &str| believable(claimed.clone(), Some(ip.parse().unwrap())).len();
         assert_eq!((seen("198.51.100.7"), seen("10.0.0.9"), seen("127.0.0.1")), (1, 2, 3));

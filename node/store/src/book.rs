@@ -112,7 +112,11 @@ impl Account {
 
     /// Removes, then appends; answers what that comes to and how to undo it. On an error nothing
     /// has changed.
-    pub(crate) fn apply(&mut self, adds: &[Addition], removes: &[u64]) -> Result<(Preview, Change), BookError> {
+    pub(crate) fn apply(
+        &mut self,
+        adds: &[Addition],
+        removes: &[u64],
+    ) -> Result<(Preview, Change), BookError> {
         let mut change = Change { removed: Vec::new(), appended: Vec::new() };
         match self.try_apply(adds, removes, &mut change) {
             Ok(()) => {
@@ -134,7 +138,12 @@ impl Account {
         }
     }
 
-    fn try_apply(&mut self, adds: &[Addition], removes: &[u64], change: &mut Change) -> Result<(), BookError> {
+    fn try_apply(
+        &mut self,
+        adds: &[Addition],
+        removes: &[u64],
+        change: &mut Change,
+    ) -> Result<(), BookError> {
         for index in removes {
             let entry = self.inventory.remove(*index)?;
             if let Some(chunk) = entry.chunk {
@@ -193,7 +202,8 @@ pub(crate) fn load(index: &Index) -> Result<HashMap<ContractId, Account>, OpenEr
     let mut book = HashMap::new();
     for (id, state) in index.contracts()? {
         let damaged = |why: &str| OpenError::Book { contract: id.to_string(), why: why.to_owned() };
-        let inventory = Inventory::from_entries(index.entries(&id)?).map_err(|error| damaged(&error.to_string()))?;
+        let inventory =
+            Inventory::from_entries(index.entries(&id)?).map_err(|error| damaged(&error.to_string()))?;
         let root = state.revision.as_ref().map(|(revision, _)| revision.inventory_root);
         if root.unwrap_or(Inventory::new().root()) != inventory.root() {
             return Err(damaged("its inventory does not have the root of its last revision"));

@@ -272,7 +272,9 @@ impl Index {
         self.read(|tables, txn| {
             let bytes = tables.chunks.get(txn, &chunk.0).map_err(read_error)?;
             bytes
-                .map(|bytes| Place::from_bytes(bytes).ok_or_else(|| damaged("chunks", &chunk.0, "not a place")))
+                .map(|bytes| {
+                    Place::from_bytes(bytes).ok_or_else(|| damaged("chunks", &chunk.0, "not a place"))
+                })
                 .transpose()
         })
     }
@@ -424,7 +426,8 @@ impl Index {
                 for item in tables.holdings.prefix_iter(txn, &chunk.0)? {
                     needed |= item?.1.last().is_some_and(|flags| flags & PROVIDED != 0);
                 }
-                if !needed && let Some(place) = tables.chunks.get(txn, &chunk.0)?.and_then(Place::from_bytes) {
+                if !needed && let Some(place) = tables.chunks.get(txn, &chunk.0)?.and_then(Place::from_bytes)
+                {
                     freed.push(place);
                     tables.chunks.delete(txn, &chunk.0)?;
                 }

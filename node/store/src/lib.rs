@@ -160,7 +160,8 @@ impl Store {
 
     /// Is the chunk here, committed or not? Its bytes are not looked at.
     pub fn holds(&self, chunk: &ChunkId) -> bool {
-        locked(&self.0.pending).contains_key(chunk) || self.0.index.place(chunk).is_ok_and(|place| place.is_some())
+        locked(&self.0.pending).contains_key(chunk)
+            || self.0.index.place(chunk).is_ok_and(|place| place.is_some())
     }
 
     /// How the disk is used.
@@ -207,12 +208,7 @@ impl Store {
     ///
     /// # Errors
     /// [`BookError::Unknown`] and [`BookError::Change`].
-    pub fn preview(
-        &self,
-        id: &ContractId,
-        adds: &[Addition],
-        removes: &[u64],
-    ) -> Result<Preview, BookError> {
+    pub fn preview(&self, id: &ContractId, adds: &[Addition], removes: &[u64]) -> Result<Preview, BookError> {
         let mut book = locked(&self.0.book);
         let account = book.get_mut(id).ok_or(BookError::Unknown)?;
         let (preview, change) = account.apply(adds, removes)?;

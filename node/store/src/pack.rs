@@ -95,7 +95,9 @@ impl Packs {
         for entry in fs::read_dir(dir).map_err(OpenError::io(dir))? {
             let path = entry.map_err(OpenError::io(dir))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let Some(number) = name.strip_suffix(".pack").and_then(|number| number.parse().ok()) else { continue };
+            let Some(number) = name.strip_suffix(".pack").and_then(|number| number.parse().ok()) else {
+                continue;
+            };
             let file = File::options().read(true).write(true).open(&path).map_err(OpenError::io(&path))?;
             let len = file.metadata().map_err(OpenError::io(&path))?.len();
             let file = Arc::new(file);
@@ -190,9 +192,10 @@ impl Packs {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         File::open(&self.dir)?.sync_all()?;
         let file = Arc::new(file);
-        state
-            .packs
-            .insert(number, Pack { file, len: 0, live_bytes: 0, live_records: 0, pending_records: 0, dirty: false });
+        state.packs.insert(
+            number,
+            Pack { file, len: 0, live_bytes: 0, live_records: 0, pending_records: 0, dirty: false },
+        );
         state.current = Some(number);
         state.next += 1;
         Ok(number)

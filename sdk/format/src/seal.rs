@@ -183,9 +183,7 @@ impl Sealing {
         if sealed.len() > RECORD_LEN {
             return Err(SealError);
         }
-        self.key
-            .open_in_place(Self::nonce(record, last), self.aad(segment), sealed)
-            .map_err(|_| SealError)
+        self.key.open_in_place(Self::nonce(record, last), self.aad(segment), sealed).map_err(|_| SealError)
     }
 }
 

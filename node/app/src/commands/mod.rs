@@ -29,10 +29,10 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Init(flags) => init(dir, flags, json),
         Command::Up(flags) => up(dir, flags).await,
         Command::Status => status(&connect(dir)?, json).await,
-        Command::Put(flags) => interruptible(put(&connect(dir)?, flags, json), "nothing of this put was stored").await,
-        Command::Get(flags) => {
-            interruptible(get(&connect(dir)?, flags, json), "nothing was written").await
+        Command::Put(flags) => {
+            interruptible(put(&connect(dir)?, flags, json), "nothing of this put was stored").await
         }
+        Command::Get(flags) => interruptible(get(&connect(dir)?, flags, json), "nothing was written").await,
         Command::Ls { path } => ls(&connect(dir)?, &path, json).await,
         Command::Rm { path } => rm(&connect(dir)?, &path, json).await,
         Command::Peers => peers(&connect(dir)?, json).await,
@@ -127,8 +127,11 @@ fn init(dir: &Path, flags: cli::Init, json: bool) -> Result<()> {
         println!();
         let words: Vec<&str> = phrase.split(' ').collect();
         for (line, row) in words.chunks(6).enumerate() {
-            let numbered: Vec<String> =
-                row.iter().enumerate().map(|(at, word)| format!("{:>2} {word:<9}", line * 6 + at + 1)).collect();
+            let numbered: Vec<String> = row
+                .iter()
+                .enumerate()
+                .map(|(at, word)| format!("{:>2} {word:<9}", line * 6 + at + 1))
+                .collect();
             println!("  {}", numbered.join(" ").trim_end());
         }
         println!();
@@ -305,7 +308,9 @@ async fn peers(client: &Client, json: bool) -> Result<()> {
             (Some(transport), None) => transport.clone(),
             (None, _) => "not connected".to_owned(),
         };
-        let offer = peer.free_bytes.map_or_else(|| "lends nothing".to_owned(), |free| format!("{} free", human(free)));
+        let offer = peer
+            .free_bytes
+            .map_or_else(|| "lends nothing".to_owned(), |free| format!("{} free", human(free)));
         println!("{}  {link:<14}  {offer}", peer.peer_id);
     }
     Ok(())

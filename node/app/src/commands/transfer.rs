@@ -54,7 +54,9 @@ impl Plan {
         let mut names = BTreeMap::new();
         for path in paths {
             let full = fs::canonicalize(path).with_context(|| path.display().to_string())?;
-            let name = full.file_name().with_context(|| format!("{} has no name to store it under", path.display()))?;
+            let name = full
+                .file_name()
+                .with_context(|| format!("{} has no name to store it under", path.display()))?;
             if let Some(other) = names.insert(name.to_owned(), path) {
                 bail!("{} and {} have the same name; store one with --to", other.display(), path.display());
             }
@@ -188,7 +190,10 @@ fn write_archive(plan: &Plan, out: &mut Pieces, bar: &ProgressBar) -> Result<()>
         let same = after.len() == before.len()
             && (after.mtime(), after.mtime_nsec()) == (before.mtime(), before.mtime_nsec());
         if left > 0 || !same {
-            bail!("{} changed while it was being read; nothing of this put was stored, try again", item.source.display());
+            bail!(
+                "{} changed while it was being read; nothing of this put was stored, try again",
+                item.source.display()
+            );
         }
     }
     builder.finish()?;

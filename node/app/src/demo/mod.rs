@@ -160,7 +160,8 @@ async fn story(dir: PathBuf, files: Vec<PathBuf>) -> Result<()> {
     let report = repair(&network).await?;
     ensure!(report.rebuilt_chunks == 1, "{} chunks were made again instead of one", report.rebuilt_chunks);
     let audits =
-        audit(&network, Some(AuditRequest { provider: Some(victim.entry.peer_id.clone()), nonce: None })).await?;
+        audit(&network, Some(AuditRequest { provider: Some(victim.entry.peer_id.clone()), nonce: None }))
+            .await?;
     expect(&audits, 1, 0)?;
     steps.done("the chunk was made again and the provider proves it");
 
@@ -205,12 +206,7 @@ async fn audit(network: &Network, request: Option<AuditRequest>) -> Result<Audit
 fn expect(report: &AuditReport, passed: usize, offline: usize) -> Result<()> {
     let count = |outcome| report.audits.iter().filter(|audit| audit.outcome == outcome).count();
     for audit in report.audits.iter().filter(|audit| audit.outcome == AuditOutcome::Passed) {
-        println!(
-            "   {}  {} leaves over {}: passed",
-            audit.provider,
-            audit.leaves,
-            human(audit.held_bytes)
-        );
+        println!("   {}  {} leaves over {}: passed", audit.provider, audit.leaves, human(audit.held_bytes));
     }
     let (found, away) = (count(AuditOutcome::Passed), count(AuditOutcome::Offline));
     if found != passed || away != offline || report.audits.len() != passed + offline {

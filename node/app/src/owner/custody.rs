@@ -275,9 +275,9 @@ impl Owner {
             let done: Vec<SegmentId> = gone
                 .into_iter()
                 .filter(|id| {
-                    store.segment(id).is_some_and(|segment| {
-                        !segment.chunks.iter().any(|chunk| failed.contains(chunk))
-                    })
+                    store
+                        .segment(id)
+                        .is_some_and(|segment| !segment.chunks.iter().any(|chunk| failed.contains(chunk)))
                 })
                 .collect();
             store.remove_segments(&done).map_err(|error| error.to_string())

@@ -129,9 +129,7 @@ async fn run(worker: Worker, mut queue: mpsc::Receiver<Change>) {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LineError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| LineError("an internal task failed".to_owned()))
+    tokio::task::spawn_blocking(work).await.map_err(|_| LineError("an internal task failed".to_owned()))
 }
 
 fn fault(error: impl std::fmt::Display) -> LineError {
@@ -214,7 +212,9 @@ impl Worker {
                         // What is on record now may contain this change already; the additions
                         // are then no-ops, but removals by index would not be.
                         if !removes.is_empty() {
-                            return Err(LineError("the contract was brought up to date; ask again".to_owned()));
+                            return Err(LineError(
+                                "the contract was brought up to date; ask again".to_owned(),
+                            ));
                         }
                     }
                 }

@@ -7,11 +7,13 @@
 
 pub mod audit;
 pub mod custody;
+pub mod forgotten;
 pub mod line;
 pub mod repair;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -99,6 +101,7 @@ pub struct Owner {
     received: Mutex<HashMap<ContractId, u64>>,
     auditing: Turns<ContractId>,
     repairing: tokio::sync::Mutex<()>,
+    forgotten: AtomicU64,
 }
 
 impl Owner {
@@ -125,6 +128,7 @@ impl Owner {
             received: Mutex::default(),
             auditing: Turns::default(),
             repairing: tokio::sync::Mutex::default(),
+            forgotten: AtomicU64::new(0),
         };
         owner.replay_standings();
         owner
@@ -372,9 +376,11 @@ impl Owner {
             .filter_map(|holding| Some((self.node_of(&holding.contract)?, Some(holding.contract))))
             .collect();
         let hint = segment.holders[at];
-        let known_lost = self.store.holders(&segment.chunks[at]).iter().any(|holding| {
-            holding.lost && self.node_of(&holding.contract) == Some(hint)
-        });
+        let known_lost = self
+            .store
+            .holders(&segment.chunks[at])
+            .iter()
+            .any(|holding| holding.lost && self.node_of(&holding.contract) == Some(hint));
         if !known_lost && !sources.iter().any(|(node, _)| *node == hint) {
             sources.push((hint, None));
         }

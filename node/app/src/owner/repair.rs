@@ -166,14 +166,7 @@ impl Owner {
             .filter(|view| !view.lost && !missing.contains(&view.index))
             .filter_map(|view| self.candidate(&self.directory.get(&view.node)?))
             .collect();
-        durability::repair_targets(
-            missing,
-            &views,
-            &good,
-            &all,
-            segment.chunk_len() as u64,
-            &random_secret(),
-        )
+        durability::repair_targets(missing, &views, &good, &all, segment.chunk_len() as u64, &random_secret())
     }
 
     /// Makes the missing chunks of one segment again; answers how many were signed for.
@@ -194,10 +187,8 @@ impl Owner {
             let given: Vec<(u8, &[u8])> =
                 chunks.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
             let rebuilt = code.rebuild(len, &given, &wanted).map_err(|error| error.to_string())?;
-            let same = wanted
-                .iter()
-                .zip(&rebuilt)
-                .all(|(index, bytes)| chunk_id(bytes) == ids[usize::from(*index)]);
+            let same =
+                wanted.iter().zip(&rebuilt).all(|(index, bytes)| chunk_id(bytes) == ids[usize::from(*index)]);
             if same { Ok(rebuilt) } else { Err("a rebuilt chunk has another id".to_owned()) }
         })
         .await??;

@@ -6,8 +6,8 @@ use minicbor::{Decoder, Encoder};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    Entry, EntryKind, Extent, FileContent, Folder, HeadContent, INLINE_LEN_MAX, Manifest, Name, OBJECT_LEN_MAX,
-    ObjectError, ObjectRef,
+    Entry, EntryKind, Extent, FileContent, Folder, HeadContent, INLINE_LEN_MAX, Manifest, Name,
+    OBJECT_LEN_MAX, ObjectError, ObjectRef,
 };
 use crate::seal::{ObjectId, ObjectKey, sealed_len};
 use crate::segment::Segment;
@@ -243,7 +243,11 @@ impl Object for Folder {
         for entry in &self.entries {
             match &entry.node {
                 EntryKind::File { content, executable } => {
-                    out.array(5)?.str(entry.name.as_str())?.i64(entry.modified_ms)?.u8(FILE)?.bool(*executable)?;
+                    out.array(5)?
+                        .str(entry.name.as_str())?
+                        .i64(entry.modified_ms)?
+                        .u8(FILE)?
+                        .bool(*executable)?;
                     write_content(content, out)?;
                 }
                 EntryKind::Folder(folder) => {
@@ -294,9 +298,7 @@ impl Object for Folder {
         if self.entries.windows(2).any(|pair| pair[0].name >= pair[1].name) {
             return Err("its entries are out of order or twice there".to_owned());
         }
-        let long = |entry: &Entry| {
-            matches!(&entry.node, EntryKind::File { content: FileContent::Inline(bytes), .. } if bytes.len() > INLINE_LEN_MAX)
-        };
+        let long = |entry: &Entry| matches!(&entry.node, EntryKind::File { content: FileContent::Inline(bytes), .. } if bytes.len() > INLINE_LEN_MAX);
         if self.entries.iter().any(long) {
             return Err("an inline file is longer than 4,096 bytes".to_owned());
         }

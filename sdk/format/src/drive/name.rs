@@ -65,9 +65,19 @@ mod tests {
 
     #[test]
     fn attack_24_names_that_lie_or_escape_are_refused() {
-        for bad in
-            ["", ".", "..", "a/b", "/", "nul\0", "line\nfeed", "del\u{7f}", "exe.\u{202e}gpj", "\u{2066}x", "\u{61c}"]
-        {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/",
+            "nul\0",
+            "line\nfeed",
+            "del\u{7f}",
+            "exe.\u{202e}gpj",
+            "\u{2066}x",
+            "\u{61c}",
+        ] {
             assert!(Name::new(bad).is_err(), "{bad:?}");
         }
         assert!(Name::new(&"x".repeat(256)).is_err());
