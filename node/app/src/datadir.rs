@@ -166,7 +166,7 @@ impl DataDir {
         private(dir)?;
         private(&dir.join("keys"))?;
         write_secret(&places.root_key(), root.as_bytes())?;
-        write_secret(&places.device_key(), &*random_secret())?;
+        write_secret(&places.device_key(), &random_secret())?;
         let token = Zeroizing::new(HEXLOWER.encode(&*random_secret()));
         write_secret_text(&places.token(), &token)?;
         fs::write(places.config(), config.to_commented_toml()).map_err(io_at(&places.config()))?;

@@ -160,7 +160,7 @@ impl Provider {
     }
 
     async fn open_contract(&self, from: NodeId, note: &[u8]) -> Answer {
-        let Some(rules) = self.rules.clone() else {
+        let Some(rules) = self.rules else {
             return Err(Refused::new(Refusal::Terms, "this node lends no disk"));
         };
         let mut note = parse_note(note)?;
@@ -254,7 +254,7 @@ impl Provider {
     }
 
     async fn commit(&self, note: &[u8], adds: Vec<Addition>, removes: Vec<u64>) -> Answer {
-        let Some(rules) = self.rules.clone() else {
+        let Some(rules) = self.rules else {
             return Err(Refused::new(Refusal::Terms, "this node lends no disk"));
         };
         let mut note = parse_note(note)?;

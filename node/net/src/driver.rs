@@ -351,15 +351,15 @@ impl Driver {
                     known.connections = num_established;
                 }
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
-                // Too many attempts at once says nothing about the peer.
+            // Too many attempts at once says nothing about the peer.
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. }
                 if !matches!(
                     error,
                     DialError::Denied { .. } | DialError::Aborted | DialError::DialPeerConditionFalse(_)
-                ) {
-                    tracing::debug!(%peer, %error, "could not connect");
-                    self.on_unreachable(peer);
-                }
+                ) =>
+            {
+                tracing::debug!(%peer, %error, "could not connect");
+                self.on_unreachable(peer);
             }
             SwarmEvent::NewListenAddr { address, .. } => push_address(&self.listening, address, &self.node),
             SwarmEvent::ExpiredListenAddr { address, .. } => {

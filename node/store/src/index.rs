@@ -495,7 +495,10 @@ fn commit(env: &Env<WithoutTls>, tables: &Tables, jobs: Vec<Job>) -> Result<(), 
         waiting.push(job(tables, &mut txn)?);
     }
     let outcome = txn.commit();
-    let told = outcome.as_ref().map(|()| ()).map_err(|error| StoreError::Failed { why: error.to_string() });
+    let told = match &outcome {
+        Ok(()) => Ok(()),
+        Err(error) => Err(StoreError::Failed { why: error.to_string() }),
+    };
     for done in waiting {
         done(told.clone());
     }

@@ -91,7 +91,7 @@ impl Owner {
                 CustodyError::TooFewProviders { have: providers, need: n }
             });
         }
-        let spares = std::sync::Mutex::new(ranked[n..].iter().copied().collect::<Vec<_>>());
+        let spares = std::sync::Mutex::new(ranked[n..].to_vec());
         let mut sending: FuturesUnordered<_> = chunks
             .iter()
             .zip(&ranked)
