@@ -1,8 +1,10 @@
 //! The book of contracts: what is on record of each, and its inventory in memory.
 //!
-//! Invariant: an account's inventory is the one that its last revision describes.
+//! Invariant: whoever has no account locked sees the state that is durable. An account that is not
+//! locked has the inventory that its last revision describes. Not here: writing (the index).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use commonhold_format::ids::{ChunkId, ContractId};
 use commonhold_format::inventory::{Inventory, InventoryEntry};
@@ -11,7 +13,7 @@ use commonhold_format::statement::{Contract, Receipt, Revision};
 use commonhold_format::tree::Hash;
 use commonhold_format::wire::Addition;
 
-use crate::error::{BookError, OpenError};
+use crate::error::{BookError, OpenError, StoreError};
 use crate::index::Index;
 
 /// On which side of a contract this node stands.
@@ -36,9 +38,10 @@ pub struct ContractState {
     pub revision: Option<(Revision, SignedNote)>,
     /// The last receipt and its note.
     pub receipt: Option<(Receipt, SignedNote)>,
-    /// Bytes held times seconds, up to the time of the last revision.
+    /// Bytes held times seconds, from the first revision up to the time of the last one. Time
+    /// behind the contract's end does not count.
     pub byte_seconds: u128,
-    /// Number of the next audit.
+    /// Number of the next audit; 1 before the first.
     pub next_epoch: u64,
     /// Audits passed.
     pub audits_passed: u64,
@@ -46,6 +49,41 @@ pub struct ContractState {
     pub audits_failed: u64,
     /// Evidence of the last audit that had any; zeros before.
     pub evidence: Hash,
+}
+
+impl ContractState {
+    pub(crate) fn new(role: Role, contract: Contract, note: SignedNote) -> Self {
+        Self {
+            role,
+            contract,
+            note,
+            revision: None,
+            receipt: None,
+            byte_seconds: 0,
+            next_epoch: 1,
+            audits_passed: 0,
+            audits_failed: 0,
+            evidence: [0; 32],
+        }
+    }
+
+    /// Is the note signed by both parties?
+    pub(crate) fn both_signed(&self, note: &SignedNote) -> bool {
+        note.is_signed_by(&self.contract.owner) && note.is_signed_by(&self.contract.provider)
+    }
+
+    /// The state with `revision` as the last one; the time since the one before is counted.
+    pub(crate) fn after(mut self, revision: &Revision, note: &SignedNote) -> Self {
+        if let Some((last, _)) = &self.revision {
+            // Time behind the contract's end is not owed for, and a clock that went back adds
+            // nothing.
+            let seconds = revision.time.min(self.contract.ends).saturating_sub(last.time);
+            let held = u128::from(last.held_bytes) * u128::from(seconds);
+            self.byte_seconds = self.byte_seconds.saturating_add(held);
+        }
+        self.revision = Some((revision.clone(), note.clone()));
+        self
+    }
 }
 
 /// What an inventory would come to.
@@ -78,64 +116,62 @@ impl Preview {
 }
 
 /// What was done to an inventory, so that it can be written or undone.
+#[derive(Default)]
 pub(crate) struct Change {
-    /// Removed entries as they were, with their places.
+    /// Removed entries as they were, with their indices.
     pub(crate) removed: Vec<(u64, InventoryEntry)>,
-    /// New entries, with their places.
+    /// New entries, with their indices.
     pub(crate) appended: Vec<(u64, InventoryEntry)>,
 }
 
-/// A contract with its inventory.
+/// A contract's inventory. Whoever has it locked is the only one who changes the contract.
 pub(crate) struct Account {
-    pub(crate) state: ContractState,
-    pub(crate) inventory: Inventory,
-    /// Chunks of the inventory and their places.
+    /// Shared with those who look at it; a change copies it while somebody does.
+    inventory: Arc<Inventory>,
+    /// Chunks of the inventory and their indices.
     held: HashMap<ChunkId, u64>,
 }
 
 impl Account {
-    pub(crate) fn new(role: Role, contract: Contract, note: SignedNote) -> Self {
-        let state = ContractState {
-            role,
-            contract,
-            note,
-            revision: None,
-            receipt: None,
-            byte_seconds: 0,
-            next_epoch: 1,
-            audits_passed: 0,
-            audits_failed: 0,
-            evidence: [0; 32],
-        };
-        Self { state, inventory: Inventory::new(), held: HashMap::new() }
+    fn new(inventory: Inventory) -> Self {
+        let held = (0u64..)
+            .zip(inventory.entries())
+            .filter_map(|(index, entry)| entry.chunk.map(|chunk| (chunk, index)))
+            .collect();
+        Self { inventory: Arc::new(inventory), held }
     }
 
-    /// Removes, then appends; answers what that comes to and how to undo it. On an error nothing
-    /// has changed.
+    pub(crate) fn inventory(&self) -> Arc<Inventory> {
+        self.inventory.clone()
+    }
+
+    /// The index of a chunk in the inventory.
+    pub(crate) fn index_of(&self, chunk: &ChunkId) -> Option<u64> {
+        self.held.get(chunk).copied()
+    }
+
+    /// Removes, then appends; answers what that comes to after `last`, and how to undo it. On an
+    /// error nothing has changed.
     pub(crate) fn apply(
         &mut self,
+        last: Option<&Revision>,
         adds: &[Addition],
         removes: &[u64],
     ) -> Result<(Preview, Change), BookError> {
-        let mut change = Change { removed: Vec::new(), appended: Vec::new() };
-        match self.try_apply(adds, removes, &mut change) {
-            Ok(()) => {
-                let sequence = self.state.revision.as_ref().map_or(0, |(last, _)| last.sequence) + 1;
-                let preview = Preview {
-                    sequence,
-                    inventory_root: self.inventory.root(),
-                    entries: self.inventory.len(),
-                    span: self.inventory.span(),
-                    held_bytes: self.inventory.held_bytes(),
-                    held_chunks: self.inventory.held_chunks(),
-                };
-                Ok((preview, change))
-            }
-            Err(error) => {
-                self.undo(change);
-                Err(error)
-            }
+        let mut change = Change::default();
+        if let Err(error) = self.try_apply(adds, removes, &mut change) {
+            self.undo(change);
+            return Err(error);
         }
+        let preview = Preview {
+            sequence: last.map_or(0, |last| last.sequence).saturating_add(1),
+            inventory_root: self.inventory.root(),
+            entries: self.inventory.len(),
+            span: self.inventory.span(),
+            held_bytes: self.inventory.held_bytes(),
+            held_chunks: self.inventory.held_chunks(),
+        };
+        Ok((preview, change))
     }
 
     fn try_apply(
@@ -144,21 +180,21 @@ impl Account {
         removes: &[u64],
         change: &mut Change,
     ) -> Result<(), BookError> {
+        let inventory = Arc::make_mut(&mut self.inventory);
         for index in removes {
-            let entry = self.inventory.remove(*index)?;
+            let entry = inventory.remove(*index)?;
             if let Some(chunk) = entry.chunk {
                 self.held.remove(&chunk);
             }
             change.removed.push((*index, entry));
         }
-        let mut seen = HashSet::new();
         for add in adds {
-            if self.held.contains_key(&add.chunk) || !seen.insert(add.chunk) {
+            if self.held.contains_key(&add.chunk) {
                 continue;
             }
-            let index = self.inventory.push(add.chunk, add.len)?;
+            let index = inventory.push(add.chunk, add.len)?;
             self.held.insert(add.chunk, index);
-            let entry = self.inventory.entry(index).expect("the entry was just appended");
+            let entry = inventory.entry(index).expect("the entry was just appended");
             change.appended.push((index, entry));
         }
         Ok(())
@@ -166,53 +202,107 @@ impl Account {
 
     /// Takes a change back.
     pub(crate) fn undo(&mut self, change: Change) {
+        let inventory = Arc::make_mut(&mut self.inventory);
         for (_, entry) in change.appended.iter().rev() {
-            self.inventory.pop();
+            inventory.pop();
             if let Some(chunk) = entry.chunk {
                 self.held.remove(&chunk);
             }
         }
         for (index, entry) in change.removed.into_iter().rev() {
             if let Some(chunk) = entry.chunk {
-                self.inventory.refill(index, chunk).expect("the hole was made by the change that is undone");
+                inventory.refill(index, chunk).expect("the hole was made by the change that is undone");
                 self.held.insert(chunk, index);
             }
         }
     }
+}
 
-    /// Enters the revision as the last one; the time since the one before is counted.
-    pub(crate) fn advance(&mut self, revision: &Revision, note: &SignedNote) {
-        if let Some((last, _)) = &self.state.revision {
-            // Time after the contract's end is not owed for.
-            let to = revision.time.min(self.state.contract.ends);
-            let seconds = to.saturating_sub(last.time);
-            self.state.byte_seconds += u128::from(last.held_bytes) * u128::from(seconds);
-        }
-        self.state.revision = Some((revision.clone(), note.clone()));
+/// A contract of the book.
+pub(crate) struct Page {
+    account: Mutex<Account>,
+    /// What is durable. It is written by whoever has the account locked, and read by anybody
+    /// without waiting for a commit that is under way.
+    state: RwLock<ContractState>,
+}
+
+impl Page {
+    fn new(state: ContractState, inventory: Inventory) -> Self {
+        Self { account: Mutex::new(Account::new(inventory)), state: RwLock::new(state) }
     }
 
-    /// The place of a chunk in the inventory.
-    pub(crate) fn place_of(&self, chunk: &ChunkId) -> Option<u64> {
-        self.held.get(chunk).copied()
+    pub(crate) fn state(&self) -> ContractState {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).role
+    }
+
+    pub(crate) fn account(&self) -> MutexGuard<'_, Account> {
+        // A panic in between could leave an inventory that no revision describes. Every commit
+        // compares it with a signed root before anything is written, so nothing wrong is kept.
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a state that is durable. The caller has the account locked.
+    pub(crate) fn enter(&self, _account: &mut Account, state: ContractState) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }
 
-/// Reads the whole book from the index and checks each inventory against its last revision.
-pub(crate) fn load(index: &Index) -> Result<HashMap<ContractId, Account>, OpenError> {
-    let mut book = HashMap::new();
-    for (id, state) in index.contracts()? {
-        let damaged = |why: &str| OpenError::Book { contract: id.to_string(), why: why.to_owned() };
-        let inventory =
-            Inventory::from_entries(index.entries(&id)?).map_err(|error| damaged(&error.to_string()))?;
-        let root = state.revision.as_ref().map(|(revision, _)| revision.inventory_root);
-        if root.unwrap_or(Inventory::new().root()) != inventory.root() {
-            return Err(damaged("its inventory does not have the root of its last revision"));
+/// All contracts.
+pub(crate) struct Book {
+    pages: RwLock<HashMap<ContractId, Arc<Page>>>,
+    /// Held while a contract is entered, so that each is entered once.
+    entering: Mutex<()>,
+}
+
+impl Book {
+    /// Reads the whole book from the index and checks each inventory against its last revision.
+    pub(crate) fn load(index: &Index) -> Result<Self, OpenError> {
+        let mut pages = HashMap::new();
+        for (id, state) in index.contracts()? {
+            let damaged = |why: String| OpenError::Book { contract: id.to_string(), why };
+            let inventory =
+                Inventory::from_entries(index.entries(&id)?).map_err(|error| damaged(error.to_string()))?;
+            let root = state.revision.as_ref().map(|(revision, _)| revision.inventory_root);
+            if root.unwrap_or(Inventory::new().root()) != inventory.root() {
+                return Err(damaged("its inventory does not have the root of its last revision".to_owned()));
+            }
+            pages.insert(id, Arc::new(Page::new(state, inventory)));
         }
-        let held = (0u64..)
-            .zip(inventory.entries())
-            .filter_map(|(index, entry)| entry.chunk.map(|chunk| (chunk, index)))
-            .collect();
-        book.insert(id, Account { state, inventory, held });
+        Ok(Self { pages: RwLock::new(pages), entering: Mutex::default() })
     }
-    Ok(book)
+
+    /// The page of a contract.
+    pub(crate) fn page(&self, id: &ContractId) -> Option<Arc<Page>> {
+        self.pages.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Ids of all contracts, ascending.
+    pub(crate) fn ids(&self) -> Vec<ContractId> {
+        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
+        let mut ids: Vec<ContractId> = pages.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Enters a new contract once `write` has made it durable; one that is there already is left
+    /// as it is.
+    pub(crate) fn enter(
+        &self,
+        id: ContractId,
+        state: ContractState,
+        write: impl FnOnce(&ContractState) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let _turn = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.page(&id).is_some() {
+            return Ok(());
+        }
+        write(&state)?;
+        let page = Arc::new(Page::new(state, Inventory::new()));
+        self.pages.write().unwrap_or_else(PoisonError::into_inner).insert(id, page);
+        Ok(())
+    }
 }

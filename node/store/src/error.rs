@@ -36,7 +36,7 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Written by another version.
-    #[error("{file} says {found:?}; this program knows {expected:?}: use the matching program")]
+    #[error("{} says {found:?}; this program knows {expected:?}: use the matching program", file.display())]
     Version {
         /// The file.
         file: PathBuf,
@@ -45,8 +45,20 @@ pub enum OpenError {
         /// What it should say.
         expected: &'static str,
     },
+    /// Another process, or another store of this one, has it open.
+    #[error("{} is open already: stop the other node, or give this one a directory of its own", dir.display())]
+    InUse {
+        /// The store's folder.
+        dir: PathBuf,
+    },
+    /// A part of the store is gone. Opening would delete what the rest still holds.
+    #[error("{} is missing, and the rest of the store is there: is the right disk mounted? Restore it", file.display())]
+    Missing {
+        /// The file or folder.
+        file: PathBuf,
+    },
     /// A pack that the index needs is not there or too short.
-    #[error("{file} is missing or shorter than the index knows it: is the right disk mounted?")]
+    #[error("{} is missing or shorter than the index knows it: is the right disk mounted?", file.display())]
     Pack {
         /// The file.
         file: PathBuf,
@@ -63,7 +75,7 @@ pub enum OpenError {
         why: String,
     },
     /// The operating system refused.
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", path.display())]
     Io {
         /// Where.
         path: PathBuf,
@@ -84,6 +96,9 @@ pub enum PutError {
     /// The bytes do not give the id, or are none or too many.
     #[error("the bytes are not the chunk that they are said to be")]
     WrongId,
+    /// The contract is not in the book, or this node is its owner.
+    #[error("this node lends no disk under that contract")]
+    Unknown,
     /// The disk's allotment is used up.
     #[error("the disk quota is reached: {needed} bytes are needed and {free} are free")]
     QuotaReached {
@@ -92,7 +107,7 @@ pub enum PutError {
         /// Bytes free.
         free: u64,
     },
-    /// Too much is waiting to be committed.
+    /// Too much waits for its commit under this contract ([`PENDING_BYTES_MAX`](crate::PENDING_BYTES_MAX)).
     #[error("{waiting} bytes of this contract wait for their commit: commit them first")]
     Busy {
         /// Bytes waiting.
@@ -138,6 +153,17 @@ pub enum BookError {
     /// A signature is missing or wrong.
     #[error("the note needs the signatures of owner and provider")]
     Unsigned,
+    /// The note says something else than what it was handed in with.
+    #[error("the note does not say what it is said to")]
+    Note,
+    /// A receipt that does not come after the one on record.
+    #[error("receipt {offered} does not follow receipt {last}")]
+    Superseded {
+        /// Sequence of the receipt on record.
+        last: u64,
+        /// Sequence of the one that was offered.
+        offered: u64,
+    },
     /// The change is not possible.
     #[error("the inventory cannot change like that: {0}")]
     Change(#[from] commonhold_format::inventory::InventoryError),
@@ -146,19 +172,38 @@ pub enum BookError {
     Store(#[from] StoreError),
 }
 
-/// Why a revision is not committed.
+/// Why a revision is not committed. Nothing has changed then.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
-    /// Chunks were not put before.
-    #[error("{} of the chunks were not put before", .0.len())]
+    /// Chunks are not here. They have to be put first, or again.
+    #[error("{} of the chunks are not here: put them and commit again", .0.len())]
     Missing(Vec<ChunkId>),
+    /// A chunk has another length than the addition says.
+    #[error("chunk {chunk} has {held} bytes and not {said}")]
+    Length {
+        /// The chunk.
+        chunk: ChunkId,
+        /// What the addition says.
+        said: u32,
+        /// What the chunk has.
+        held: u32,
+    },
     /// The revision is not what the changes come to.
-    #[error("the revision does not say what the changes come to")]
+    #[error("the revision does not say what the changes come to: ask for the contract's state")]
     Mismatch,
     /// The book does not take it.
     #[error(transparent)]
-    Book(#[from] BookError),
+    Book(BookError),
     /// The store has failed.
     #[error(transparent)]
     Failed(#[from] StoreError),
+}
+
+impl From<BookError> for CommitError {
+    fn from(error: BookError) -> Self {
+        match error {
+            BookError::Store(error) => Self::Failed(error),
+            error => Self::Book(error),
+        }
+    }
 }

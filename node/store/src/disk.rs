@@ -1,0 +1,82 @@
+//! The operations on files that packs are made of.
+//!
+//! Invariant: nothing else in this crate touches a pack's file, so that tests can stand between a
+//! write and its sync: they fail either, and take away at a power cut what no sync has covered. Not
+//! here: the index's own files, which LMDB writes.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where packs are.
+pub(crate) trait Disk: Send + Sync {
+    /// Makes an empty file; its name is durable on return.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn PackFile>>;
+    /// Opens a file that is there, to read and write.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn PackFile>>;
+    /// Removes a file. After a crash it may be there again.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+}
+
+/// A pack's file. Writes are durable after the next [`PackFile::sync`] that began after them.
+pub(crate) trait PackFile: Send + Sync {
+    fn len(&self) -> io::Result<u64>;
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
+    /// Cuts the file; durable on return.
+    fn cut(&self, len: u64) -> io::Result<()>;
+}
+
+/// The file system.
+pub(crate) struct FileSystem;
+
+impl Disk for FileSystem {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn PackFile>> {
+        // One that is there already was left by a removal that failed; nothing in it is needed.
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+        if let Some(folder) = path.parent() {
+            sync_folder(folder)?;
+        }
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn PackFile>> {
+        Ok(Arc::new(File::options().read(true).write(true).open(path)?))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+impl PackFile for File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(bytes, offset)
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // fdatasync writes the new length too, since the data could not be read without it.
+        self.sync_data()
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)?;
+        self.sync_all()
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

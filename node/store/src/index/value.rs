@@ -1,0 +1,213 @@
+//! Keys and values of the index as bytes (spec/store.md, "Index").
+//!
+//! Invariant: every value begins with its version, and a value has one byte form: what does not
+//! give the same bytes when it is written again is refused.
+
+use commonhold_format::ids::{ChunkId, ContractId};
+use commonhold_format::inventory::{ENTRY_LEN, InventoryEntry};
+use commonhold_format::note::SignedNote;
+use commonhold_format::segment::Segment;
+use commonhold_format::statement::Statement;
+use minicbor::{Decode, Encode};
+
+use crate::book::{ContractState, Role};
+use crate::record::Place;
+
+/// First byte of every value.
+const VERSION: u8 = 1;
+
+/// The chunk is marked as lost.
+const LOST: u8 = 1;
+/// The contract is one under which this node keeps the chunk.
+const PROVIDED: u8 = 2;
+
+/// Why bytes are not a value; the caller adds database and key.
+pub(crate) type Refused = String;
+
+fn body(bytes: &[u8]) -> Result<&[u8], Refused> {
+    match bytes.split_first() {
+        Some((&VERSION, body)) => Ok(body),
+        Some((version, _)) => Err(format!("version {version} is not known")),
+        None => Err("it is empty".to_owned()),
+    }
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<&[u8; N], Refused> {
+    let body = body(bytes)?;
+    body.try_into().map_err(|_| format!("it has {} bytes and not {N}", body.len()))
+}
+
+fn cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    minicbor::encode(value, &mut bytes).expect("writing into a vector cannot fail");
+    bytes
+}
+
+fn from_cbor<'b, T: Encode<()> + Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Refused> {
+    let value: T = minicbor::decode(body(bytes)?).map_err(|error| error.to_string())?;
+    if cbor(&value) != bytes {
+        return Err("it is not in its one form".to_owned());
+    }
+    Ok(value)
+}
+
+/// Key of a holding: chunk ‖ contract.
+pub(crate) fn holding_key(chunk: &ChunkId, contract: &ContractId) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(&chunk.0);
+    key[32..].copy_from_slice(&contract.0);
+    key
+}
+
+/// Key of an inventory entry: contract ‖ index.
+pub(crate) fn entry_key(contract: &ContractId, index: u64) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..32].copy_from_slice(&contract.0);
+    key[32..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+pub(crate) fn place(place: Place) -> [u8; 17] {
+    let mut bytes = [VERSION; 17];
+    bytes[1..5].copy_from_slice(&place.pack.to_be_bytes());
+    bytes[5..13].copy_from_slice(&place.offset.to_be_bytes());
+    bytes[13..].copy_from_slice(&place.len.to_be_bytes());
+    bytes
+}
+
+pub(crate) fn to_place(bytes: &[u8]) -> Result<Place, Refused> {
+    let [pack @ .., _, _, _, _, _, _, _, _, _, _, _, _] = fixed::<16>(bytes)?;
+    let [_, _, _, _, offset @ .., _, _, _, _] = fixed::<16>(bytes)?;
+    let [_, _, _, _, _, _, _, _, _, _, _, _, len @ ..] = fixed::<16>(bytes)?;
+    let place = Place {
+        pack: u32::from_be_bytes(*pack),
+        offset: u64::from_be_bytes(*offset),
+        len: u32::from_be_bytes(*len),
+    };
+    if place.is_valid() { Ok(place) } else { Err("no record can be there".to_owned()) }
+}
+
+/// A chunk under a contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Its index in the inventory.
+    pub(crate) index: u64,
+    pub(crate) lost: bool,
+    /// Whether this node keeps it, and not the other party.
+    pub(crate) provided: bool,
+}
+
+pub(crate) fn held(held: Held) -> [u8; 10] {
+    let mut bytes = [VERSION; 10];
+    bytes[1..9].copy_from_slice(&held.index.to_be_bytes());
+    bytes[9] = u8::from(held.lost) * LOST | u8::from(held.provided) * PROVIDED;
+    bytes
+}
+
+pub(crate) fn to_held(bytes: &[u8]) -> Result<Held, Refused> {
+    let [index @ .., flags] = fixed::<9>(bytes)?;
+    if flags & !(LOST | PROVIDED) != 0 {
+        return Err(format!("flags {flags} are not known"));
+    }
+    Ok(Held {
+        index: u64::from_be_bytes(*index),
+        lost: flags & LOST != 0,
+        provided: flags & PROVIDED != 0,
+    })
+}
+
+pub(crate) fn entry(entry: &InventoryEntry) -> [u8; 1 + ENTRY_LEN] {
+    let mut bytes = [VERSION; 1 + ENTRY_LEN];
+    bytes[1..].copy_from_slice(&entry.to_bytes());
+    bytes
+}
+
+pub(crate) fn to_entry(bytes: &[u8]) -> Result<InventoryEntry, Refused> {
+    InventoryEntry::from_bytes(fixed(bytes)?).ok_or_else(|| "it is not an inventory entry".to_owned())
+}
+
+pub(crate) fn segment(segment: &Segment) -> Vec<u8> {
+    cbor(segment)
+}
+
+pub(crate) fn to_segment(bytes: &[u8]) -> Result<Segment, Refused> {
+    from_cbor(bytes)
+}
+
+/// What is on record of a contract. Contract, revision and receipt are in their notes.
+#[derive(Encode, Decode)]
+struct StoredContract {
+    #[n(0)]
+    provider: bool,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    note: Vec<u8>,
+    /// Empty when there is none; so is `receipt`.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    revision: Vec<u8>,
+    #[cbor(n(3), with = "minicbor::bytes")]
+    receipt: Vec<u8>,
+    #[cbor(n(4), with = "minicbor::bytes")]
+    byte_seconds: [u8; 16],
+    #[n(5)]
+    next_epoch: u64,
+    #[n(6)]
+    audits_passed: u64,
+    #[n(7)]
+    audits_failed: u64,
+    #[cbor(n(8), with = "minicbor::bytes")]
+    evidence: [u8; 32],
+}
+
+pub(crate) fn contract(state: &ContractState) -> Vec<u8> {
+    let note = |note: Option<&SignedNote>| note.map(SignedNote::to_bytes).unwrap_or_default();
+    cbor(&StoredContract {
+        provider: state.role == Role::Provider,
+        note: state.note.to_bytes(),
+        revision: note(state.revision.as_ref().map(|(_, note)| note)),
+        receipt: note(state.receipt.as_ref().map(|(_, note)| note)),
+        byte_seconds: state.byte_seconds.to_be_bytes(),
+        next_epoch: state.next_epoch,
+        audits_passed: state.audits_passed,
+        audits_failed: state.audits_failed,
+        evidence: state.evidence,
+    })
+}
+
+/// Reads a contract's record back; its statements must be about contract `id`.
+pub(crate) fn to_contract(id: &ContractId, bytes: &[u8]) -> Result<ContractState, Refused> {
+    let stored: StoredContract = from_cbor(bytes)?;
+    let statement = |bytes: &[u8]| -> Result<Option<(Statement, SignedNote)>, Refused> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let note = SignedNote::parse(bytes).map_err(|error| error.to_string())?;
+        let statement = Statement::of(&note).map_err(|error| error.to_string())?;
+        Ok(Some((statement, note)))
+    };
+    let (contract, note) = match statement(&stored.note)? {
+        Some((Statement::Contract(contract), note)) if contract.id() == *id => (contract, note),
+        _ => return Err("its note is not the contract".to_owned()),
+    };
+    let revision = match statement(&stored.revision)? {
+        None => None,
+        Some((Statement::Revision(it), note)) if it.contract == *id => Some((it, note)),
+        Some(_) => return Err("its revision is not one of this contract".to_owned()),
+    };
+    let receipt = match statement(&stored.receipt)? {
+        None => None,
+        Some((Statement::Receipt(it), note)) if it.contract == *id => Some((it, note)),
+        Some(_) => return Err("its receipt is not one of this contract".to_owned()),
+    };
+    Ok(ContractState {
+        role: if stored.provider { Role::Provider } else { Role::Owner },
+        contract,
+        note,
+        revision,
+        receipt,
+        byte_seconds: u128::from_be_bytes(stored.byte_seconds),
+        next_epoch: stored.next_epoch,
+        audits_passed: stored.audits_passed,
+        audits_failed: stored.audits_failed,
+        evidence: stored.evidence,
+    })
+}

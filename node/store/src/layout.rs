@@ -1,0 +1,133 @@
+//! The store's folder: its lock, the file that names its format, and its places.
+//!
+//! Invariant: the format file is written when everything else is there and durable, so a folder
+//! with one was a store, and anything that it lacks was lost; a folder without one has never
+//! acknowledged anything.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::disk::sync_folder;
+use crate::error::OpenError;
+use crate::pack::pack_number;
+
+/// What the format file says, and a newline.
+const FORMAT: &str = "commonhold-store 1";
+/// A format file is never longer; what is longer is not read.
+const FORMAT_LEN_MAX: u64 = 100;
+
+/// The places of a store in a folder that this process has locked.
+pub(crate) struct Layout {
+    dir: PathBuf,
+    /// Held as long as the store is open.
+    _lock: File,
+    is_new: bool,
+}
+
+impl Layout {
+    /// Makes and locks the folder, and checks what is in it.
+    pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
+        make_folder(dir).map_err(OpenError::io(dir))?;
+        let lock = lock(dir)?;
+        let is_new = !has_format(dir)?;
+        let layout = Self { dir: dir.to_owned(), _lock: lock, is_new };
+        if is_new { layout.prepare()? } else { layout.check()? }
+        Ok(layout)
+    }
+
+    pub(crate) fn index(&self) -> PathBuf {
+        self.dir.join("index")
+    }
+
+    pub(crate) fn packs(&self) -> PathBuf {
+        self.dir.join("packs")
+    }
+
+    /// Makes the folders of a new store. An index that an interrupted attempt has left holds
+    /// nothing.
+    fn prepare(&self) -> Result<(), OpenError> {
+        let (index, packs) = (self.index(), self.packs());
+        for folder in [&index, &packs] {
+            fs::create_dir_all(folder).map_err(OpenError::io(folder))?;
+        }
+        for entry in fs::read_dir(&packs).map_err(OpenError::io(&packs))? {
+            let path = entry.map_err(OpenError::io(&packs))?.path();
+            if pack_number(&path).is_some() {
+                return Err(OpenError::Missing { file: self.dir.join("format") });
+            }
+        }
+        fs::remove_dir_all(&index).map_err(OpenError::io(&index))?;
+        fs::create_dir(&index).map_err(OpenError::io(&index))
+    }
+
+    fn check(&self) -> Result<(), OpenError> {
+        let data = self.index().join("data.mdb");
+        for (file, is_there) in [(&data, data.is_file()), (&self.packs(), self.packs().is_dir())] {
+            if !is_there {
+                return Err(OpenError::Missing { file: file.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that the store is complete, once it is.
+    pub(crate) fn finish(&mut self) -> Result<(), OpenError> {
+        if !self.is_new {
+            return Ok(());
+        }
+        for folder in [&self.index(), &self.packs(), &self.dir] {
+            sync_folder(folder).map_err(OpenError::io(folder))?;
+        }
+        let (partial, file) = (self.dir.join("format.partial"), self.dir.join("format"));
+        let write = || -> io::Result<()> {
+            fs::write(&partial, format!("{FORMAT}\n"))?;
+            File::open(&partial)?.sync_all()?;
+            fs::rename(&partial, &file)?;
+            sync_folder(&self.dir)
+        };
+        write().map_err(OpenError::io(&file))?;
+        self.is_new = false;
+        Ok(())
+    }
+}
+
+/// Makes a folder and those above it, durably.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(dir)?;
+    for above in missing.iter().filter_map(|folder| folder.parent()) {
+        sync_folder(if above.as_os_str().is_empty() { Path::new(".") } else { above })?;
+    }
+    Ok(())
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let file = File::options().write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(OpenError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(OpenError::io(&path)(error)),
+    }
+}
+
+/// Is there a format file? It must name the format that this code knows.
+fn has_format(dir: &Path) -> Result<bool, OpenError> {
+    let file = dir.join("format");
+    let len = match fs::metadata(&file) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(OpenError::io(&file)(error)),
+    };
+    let bytes =
+        if len <= FORMAT_LEN_MAX { fs::read(&file).map_err(OpenError::io(&file))? } else { Vec::new() };
+    match bytes.strip_suffix(b"\n") {
+        Some(line) if line == FORMAT.as_bytes() => Ok(true),
+        _ => {
+            let found = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            Err(OpenError::Version { file, found, expected: FORMAT })
+        }
+    }
+}
