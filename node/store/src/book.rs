@@ -251,6 +251,29 @@ impl Page {
     }
 }
 
+/// The holdings must be those of the inventories, each once.
+fn check_holdings(index: &Index, pages: &HashMap<ContractId, Arc<Page>>) -> Result<(), OpenError> {
+    let mut seen: HashMap<ContractId, u64> = HashMap::new();
+    index.each_holding(|chunk, contract, held| {
+        let page = pages.get(contract).ok_or("there is no such contract")?;
+        if page.account().index_of(chunk) != Some(held.index) {
+            return Err("the contract's inventory has the chunk elsewhere or not at all".to_owned());
+        }
+        if held.provided != (page.role() == Role::Provider) {
+            return Err("the contract is one of the other role".to_owned());
+        }
+        *seen.entry(*contract).or_default() += 1;
+        Ok(())
+    })?;
+    for (id, page) in pages {
+        if seen.get(id).copied().unwrap_or(0) != page.account().held.len() as u64 {
+            let why = "a chunk of its inventory is not among the holdings".to_owned();
+            return Err(OpenError::Book { contract: id.to_string(), why });
+        }
+    }
+    Ok(())
+}
+
 /// All contracts.
 pub(crate) struct Book {
     pages: RwLock<HashMap<ContractId, Arc<Page>>>,
@@ -259,7 +282,8 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// Reads the whole book from the index and checks each inventory against its last revision.
+    /// Reads the whole book from the index, and checks each inventory against its last revision
+    /// and the holdings against the inventories.
     pub(crate) fn load(index: &Index) -> Result<Self, OpenError> {
         let mut pages = HashMap::new();
         for (id, state) in index.contracts()? {
@@ -272,6 +296,7 @@ impl Book {
             }
             pages.insert(id, Arc::new(Page::new(state, inventory)));
         }
+        check_holdings(index, &pages)?;
         Ok(Self { pages: RwLock::new(pages), entering: Mutex::default() })
     }
 

@@ -13,7 +13,7 @@ use commonhold_format::wire::Addition;
 use crate::book::{Account, Change, ContractState, Page, Role};
 use crate::error::{BookError, CommitError};
 use crate::index::{NewRevision, Written};
-use crate::{Shared, Store};
+use crate::{Shared, Store, check_says};
 
 impl Store {
     /// Makes a revision and what it changes durable: removals first, then additions in order. The
@@ -41,8 +41,8 @@ impl Store {
         if !page.state().both_signed(note) {
             return Err(BookError::Unsigned.into());
         }
-        let says = Statement::of(note).is_ok_and(|it| it == Statement::Revision(revision.clone()));
-        if !says || revision.contract != *id {
+        check_says(note, &Statement::Revision(revision.clone()))?;
+        if revision.contract != *id {
             return Err(BookError::Note.into());
         }
         let mut account = page.account();

@@ -17,7 +17,10 @@ impl Halt {
     pub(crate) fn stop(&self, why: impl Display) -> StoreError {
         let why = self.0.get_or_init(|| {
             let why = why.to_string();
-            tracing::error!(why, "the store has stopped; nothing is acknowledged until the node is started again");
+            tracing::error!(
+                why,
+                "the store has stopped; nothing is acknowledged until the node is started again"
+            );
             why
         });
         StoreError::Failed { why: why.clone() }

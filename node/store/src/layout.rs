@@ -32,7 +32,11 @@ impl Layout {
         let lock = lock(dir)?;
         let is_new = !has_format(dir)?;
         let layout = Self { dir: dir.to_owned(), _lock: lock, is_new };
-        if is_new { layout.prepare()? } else { layout.check()? }
+        if is_new {
+            layout.prepare()?
+        } else {
+            layout.check()?
+        }
         Ok(layout)
     }
 

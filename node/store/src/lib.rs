@@ -18,6 +18,8 @@ mod record;
 mod shelf;
 
 #[cfg(test)]
+extern crate self as commonhold_store;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
@@ -137,7 +139,6 @@ impl Store {
         let mut layout = Layout::open(&config.dir)?;
         let index = Index::open(&layout.index(), setup.map_len, halt.clone())?;
         let book = Book::load(&index)?;
-        index.check_holdings()?;
         // Read here so that one that does not decode is found before anybody relies on the list.
         index.segments()?;
         let live = index.places()?;

@@ -1,8 +1,9 @@
 //! The head of a drive: a small signed record that says which root folder is the current one
 //! (spec/drive.md).
 //!
-//! Invariant: a [`Head`] has been verified, its encoding is at most 8 KiB, and its sealed part is
-//! bound to its drive, sequence and predecessor. Not here: which of several heads is the newest.
+//! Invariant: a [`Head`] that was decoded has been verified, its encoding is at most 8 KiB, and its
+//! sealed part is bound to its drive, sequence and predecessor. What it is not: a judgement which
+//! of several heads is the newest, for which a reader needs a memory of what it has seen.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ed25519_dalek::Signer;
@@ -12,12 +13,14 @@ use zeroize::Zeroizing;
 use crate::drive::HeadContent;
 use crate::ids::PartyId;
 use crate::keys::{self, DriveKeys, HEAD_KEY, derive};
-use crate::seal::{ObjectKind, padded_len};
+use crate::seal::{ObjectKind, VERSION_AND_SUITE, padded_len};
 
-/// Largest encoded head, bytes: it must fit a DHT record.
+/// Largest encoded head, bytes: it must fit a DHT record (spec/records.md).
 pub const HEAD_LEN_MAX: usize = 8192;
 /// First byte of an encoded head; node records start with 0x01.
 const DRIVE_HEAD: u8 = 0x02;
+/// What a head of sequence 0 is told.
+const FROM_1: &str = "sequences start at 1";
 const SIGNED_AS: &[u8] = b"commonhold/v1/drive-head-signature";
 const SALT_LEN: usize = 32;
 const TAG_LEN: usize = 16;
@@ -26,36 +29,41 @@ const LENGTH_LEN: usize = 4;
 /// Kind, drive, sequence, previous.
 const PREFIX_LEN: usize = 1 + 32 + 8 + 32;
 const SIGNATURE_LEN: usize = 64;
+/// Most bytes of plaintext that a head has room for, length and padding included.
+const PLAIN_LEN_MAX: usize = HEAD_LEN_MAX - PREFIX_LEN - SALT_LEN - TAG_LEN - SIGNATURE_LEN;
 
-/// A signed head. Decoding verifies the signature.
+/// A signed head (spec/drive.md, section 3). [`Head::write`] signs it and [`Head::decode`] verifies
+/// it; one that was put together by hand is only a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The drive's public key.
     pub drive: PartyId,
-    /// Rises from 1.
+    /// Number of the change: 1 for the first head, then one higher with each.
     pub sequence: u64,
-    /// SHA-256 of the encoded head before it; zeros for the first.
+    /// [`Head::hash`] of the head before it; zeros for the first.
     pub previous: [u8; 32],
-    /// Salt, then the sealed [`HeadContent`].
+    /// Salt (32 bytes), then the sealed [`HeadContent`] and its tag.
     pub sealed: Vec<u8>,
-    /// Ed25519 over a domain and everything before it.
+    /// Ed25519 signature of the drive's key over a domain and everything before it.
     pub signature: [u8; 64],
 }
 
 /// Why a head is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// Its bytes are no head.
+    /// Its bytes, or the fields that it should be written with, are no head.
     #[error("not a drive head: {0}")]
     Shape(&'static str),
-    /// Its signature is wrong.
-    #[error("the drive head's signature is wrong")]
+    /// It is not signed by the key of the drive that it names.
+    #[error("the drive head's signature is wrong: it was altered, or is not from the drive's owner")]
     Signature,
-    /// It is another drive's, or was altered.
-    #[error("the drive head does not open with this drive's key")]
+    /// It is another drive's, or what its owner sealed is no valid content.
+    #[error(
+        "the drive head does not open with this drive's key: restore with the phrase that the drive was made with"
+    )]
     Sealed,
-    /// It would not fit a record.
-    #[error("the drive head is {0} bytes, more than 8,192")]
+    /// It would not fit a record; the length in bytes.
+    #[error("the drive head is {0} bytes, more than 8,192: its root folder lies in too many segments")]
     TooLarge(usize),
 }
 
@@ -66,7 +74,8 @@ fn head_key(keys: &DriveKeys, salt: &[u8]) -> LessSafeKey {
 
 /// Version, suite, kind, drive, sequence, previous: what the sealed part is bound to.
 fn aad(drive: &PartyId, sequence: u64, previous: &[u8; 32]) -> Aad<Vec<u8>> {
-    let mut aad = vec![1, 1, ObjectKind::Head as u8];
+    let mut aad = VERSION_AND_SUITE.to_vec();
+    aad.push(ObjectKind::Head as u8);
     aad.extend_from_slice(drive.as_bytes());
     aad.extend_from_slice(&sequence.to_be_bytes());
     aad.extend_from_slice(previous);
@@ -78,11 +87,21 @@ fn nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
 }
 
+/// Bytes of plaintext for a length and content of `len` bytes: padded as objects are, but not
+/// beyond what a head has room for.
+fn plain_len(len: usize) -> usize {
+    usize::try_from(padded_len(len as u64)).unwrap_or(PLAIN_LEN_MAX).min(PLAIN_LEN_MAX)
+}
+
 impl Head {
-    /// Seals and signs a head. `salt` must be 32 fresh random bytes.
+    /// Seals and signs a head.
+    ///
+    /// `salt` must be 32 fresh random bytes: it makes the key that seals this head alone, and with
+    /// a salt used twice two heads would share key and nonce. `previous` is the hash of the head
+    /// that this one follows, and zeros for the first.
     ///
     /// # Errors
-    /// [`HeadError::TooLarge`] when it does not fit a record.
+    /// [`HeadError::Shape`] for sequence 0; [`HeadError::TooLarge`] when it does not fit a record.
     pub fn write(
         keys: &DriveKeys,
         sequence: u64,
@@ -90,20 +109,22 @@ impl Head {
         salt: [u8; 32],
         content: &HeadContent,
     ) -> Result<Self, HeadError> {
+        if sequence == 0 {
+            return Err(HeadError::Shape(FROM_1));
+        }
         let drive = keys.drive();
         let encoded = content.encode();
-        let too_large = HeadError::TooLarge(PREFIX_LEN + SALT_LEN + encoded.len() + SIGNATURE_LEN);
+        let unpadded = LENGTH_LEN + encoded.len();
+        let too_large = HeadError::TooLarge(HEAD_LEN_MAX - PLAIN_LEN_MAX + unpadded);
         let Ok(len) = u32::try_from(encoded.len()) else { return Err(too_large) };
-        if encoded.len() > HEAD_LEN_MAX {
+        if unpadded > PLAIN_LEN_MAX {
             return Err(too_large);
         }
-        let mut plain = Zeroizing::new(len.to_be_bytes().to_vec());
+        // Room for all of it at once: growing would leave plaintext behind in freed memory.
+        let mut plain = Zeroizing::new(Vec::with_capacity(plain_len(unpadded)));
+        plain.extend_from_slice(&len.to_be_bytes());
         plain.extend_from_slice(&encoded);
-        // A head close to its bound is not padded beyond it.
-        let room = HEAD_LEN_MAX - PREFIX_LEN - SALT_LEN - TAG_LEN - SIGNATURE_LEN;
-        let padded = usize::try_from(padded_len(plain.len() as u64)).unwrap_or(room).min(room);
-        let unpadded = plain.len();
-        plain.resize(padded.max(unpadded), 0);
+        plain.resize(plain_len(unpadded), 0);
         let tag = head_key(keys, &salt)
             .seal_in_place_separate_tag(nonce(), aad(&drive, sequence, &previous), &mut plain)
             .map_err(|_| HeadError::Sealed)?;
@@ -112,10 +133,6 @@ impl Head {
         sealed.extend_from_slice(tag.as_ref());
         let mut head = Self { drive, sequence, previous, sealed, signature: [0; 64] };
         head.signature = keys.signing.sign(&head.signed_bytes()).to_bytes();
-        let len = head.encode().len();
-        if len > HEAD_LEN_MAX {
-            return Err(HeadError::TooLarge(len));
-        }
         Ok(head)
     }
 
@@ -135,17 +152,18 @@ impl Head {
         message
     }
 
-    /// Kind, drive, sequence, previous, sealed part, signature.
+    /// The bytes of the record: kind, drive, sequence, previous, sealed part, signature.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = self.unsigned();
         out.extend_from_slice(&self.signature);
         out
     }
 
-    /// Decodes and verifies the signature.
+    /// Strict inverse of [`Head::encode`], and verifies the signature. Anybody can do this; it says
+    /// nothing about what is sealed.
     ///
     /// # Errors
-    /// [`HeadError`] says what is wrong.
+    /// [`HeadError::TooLarge`], [`HeadError::Shape`], then [`HeadError::Signature`].
     pub fn decode(bytes: &[u8]) -> Result<Self, HeadError> {
         if bytes.len() > HEAD_LEN_MAX {
             return Err(HeadError::TooLarge(bytes.len()));
@@ -167,7 +185,7 @@ impl Head {
             signature: signature.try_into().expect("64 bytes"),
         };
         if head.sequence == 0 {
-            return Err(HeadError::Shape("sequences start at 1"));
+            return Err(HeadError::Shape(FROM_1));
         }
         if !keys::verify(head.drive.as_bytes(), &head.signed_bytes(), &head.signature) {
             return Err(HeadError::Signature);
@@ -175,16 +193,20 @@ impl Head {
         Ok(head)
     }
 
-    /// SHA-256 of the encoding: what the next head names as its previous one.
+    /// SHA-256 of the encoding, signature included: what the next head names as its previous one.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.encode()).into()
     }
 
-    /// Opens the sealed part.
+    /// Opens the sealed part with the drive's keys.
     ///
     /// # Errors
-    /// [`HeadError::Sealed`] for another drive's head or altered data.
+    /// [`HeadError::Sealed`], the same for every reason: another drive's head, altered data, wrong
+    /// padding, and content that is not valid.
     pub fn open(&self, keys: &DriveKeys) -> Result<HeadContent, HeadError> {
+        if self.drive != keys.drive() {
+            return Err(HeadError::Sealed);
+        }
         let (salt, sealed) = self.sealed.split_at_checked(SALT_LEN).ok_or(HeadError::Sealed)?;
         let mut buffer = Zeroizing::new(sealed.to_vec());
         let plain = head_key(keys, salt)
@@ -193,7 +215,7 @@ impl Head {
         let (len, rest) = plain.split_first_chunk::<LENGTH_LEN>().ok_or(HeadError::Sealed)?;
         let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| HeadError::Sealed)?;
         let (content, padding) = rest.split_at_checked(len).ok_or(HeadError::Sealed)?;
-        if padding.iter().any(|byte| *byte != 0) {
+        if LENGTH_LEN + rest.len() != plain_len(LENGTH_LEN + len) || padding.iter().any(|byte| *byte != 0) {
             return Err(HeadError::Sealed);
         }
         HeadContent::decode(content).map_err(|_| HeadError::Sealed)

@@ -80,7 +80,7 @@ impl Index {
         self.writer.write(remove, |()| {})
     }
 
-    /// Marks chunks of a contract as lost; others are passed over.
+    /// Marks chunks of an owner's contract as lost; others are passed over.
     pub(crate) fn mark_lost(&self, contract: &ContractId, chunks: &[ChunkId]) -> Result<(), StoreError> {
         let (contract, chunks) = (*contract, chunks.to_vec());
         let mark = move |tables: &Tables, txn: &mut RwTxn<'_>| {
@@ -88,7 +88,9 @@ impl Index {
                 let key = holding_key(chunk, &contract);
                 let Some(bytes) = tables.holdings.get(txn, &key)? else { continue };
                 let held = value::to_held(bytes).map_err(damaged(HOLDINGS, &key)).map_err(Broken::Value)?;
-                tables.holdings.put(txn, &key, &value::held(Held { lost: true, ..held }))?;
+                if !held.provided {
+                    tables.holdings.put(txn, &key, &value::held(Held { lost: true, ..held }))?;
+                }
             }
             Ok(())
         };
@@ -167,7 +169,9 @@ fn move_places(
         tables.chunks.put(txn, &chunk.0, &value::place(*place))?;
     }
     for chunk in new.removed.iter().filter_map(|(_, entry)| entry.chunk) {
-        if !is_provided(tables, txn, &chunk)? && let Some(place) = place_of(tables, txn, &chunk)? {
+        if !is_provided(tables, txn, &chunk)?
+            && let Some(place) = place_of(tables, txn, &chunk)?
+        {
             moved.freed.push(place);
             tables.chunks.delete(txn, &chunk.0)?;
         }

@@ -19,7 +19,6 @@ use data_encoding::HEXLOWER;
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, WithoutTls};
 
-use self::value::Refused;
 use self::writer::Writer;
 use crate::Holding;
 use crate::book::ContractState;
@@ -28,6 +27,7 @@ use crate::halt::Halt;
 use crate::record::Place;
 
 pub(crate) use self::change::{NewRevision, Written};
+pub(crate) use self::value::{Held, Refused};
 
 /// Size of LMDB's map. It is an address range: neither memory nor disk is taken before pages are
 /// used. A chunk takes about 300 bytes, so this is enough for some 50 million.
@@ -139,7 +139,8 @@ impl Index {
             let mut contracts = Vec::new();
             for item in tables.contracts.iter(txn).map_err(unreadable)? {
                 let (key, bytes) = item.map_err(unreadable)?;
-                let id = key.try_into().map_err(|_| damaged(CONTRACTS, key)("not a contract id".to_owned()))?;
+                let id =
+                    key.try_into().map_err(|_| damaged(CONTRACTS, key)("not a contract id".to_owned()))?;
                 let id = ContractId(id);
                 contracts.push((id, value::to_contract(&id, bytes).map_err(damaged(CONTRACTS, key))?));
             }
@@ -176,11 +177,17 @@ impl Index {
         })
     }
 
-    /// Reads all holdings, to find one that does not decode before anybody asks for it.
-    pub(crate) fn check_holdings(&self) -> Result<(), StoreError> {
+    /// Goes through all holdings; `check` says what is wrong with one.
+    pub(crate) fn each_holding(
+        &self,
+        mut check: impl FnMut(&ChunkId, &ContractId, Held) -> Result<(), Refused>,
+    ) -> Result<(), StoreError> {
         self.read(|tables, txn| {
             for item in tables.holdings.iter(txn).map_err(unreadable)? {
-                holding(item.map_err(unreadable)?)?;
+                let (key, bytes) = item.map_err(unreadable)?;
+                let (contract, held) = holding((key, bytes))?;
+                let chunk = key.first_chunk().map(|id| ChunkId(*id)).expect("the key has 64 bytes");
+                check(&chunk, &contract, held).map_err(damaged(HOLDINGS, key))?;
             }
             Ok(())
         })
@@ -216,9 +223,68 @@ fn segment(key: &[u8], bytes: &[u8]) -> Result<Segment, StoreError> {
 }
 
 /// The contract and the value of a holding.
-fn holding((key, bytes): (&[u8], &[u8])) -> Result<(ContractId, value::Held), StoreError> {
+fn holding((key, bytes): (&[u8], &[u8])) -> Result<(ContractId, Held), StoreError> {
     let ids: Option<&[u8; 64]> = key.try_into().ok();
     let ids = ids.ok_or_else(|| damaged(HOLDINGS, key)("the key is not that of a holding".to_owned()))?;
     let contract = ids.last_chunk().map(|id| ContractId(*id)).expect("64 bytes end with 32");
     Ok((contract, value::to_held(bytes).map_err(damaged(HOLDINGS, key))?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::tests::people::{chunk, deal, open};
+    use crate::{Role, Store, StoreConfig};
+
+    /// A table, its name, and the key and value that are put there.
+    type Case<'a> = (fn(&Tables) -> Table, &'static str, &'a [u8], &'a [u8]);
+
+    /// Opens a store after a value of its index was replaced; answers the database and key that
+    /// the error names.
+    fn refusal(table: fn(&Tables) -> Table, key: &[u8], bytes: &[u8]) -> (&'static str, String) {
+        let dir = TempDir::new().unwrap();
+        {
+            let store = open(dir.path());
+            deal(1).enter(&store, Role::Provider).keep(&store, &[chunk(1, 100)]);
+            let (key, bytes) = (key.to_vec(), bytes.to_vec());
+            let index = &store.0.index;
+            let put =
+                move |tables: &Tables, txn: &mut heed::RwTxn<'_>| Ok(table(tables).put(txn, &key, &bytes)?);
+            index.writer.write(put, |()| {}).unwrap();
+        }
+        match Store::open(StoreConfig { dir: dir.path().to_owned(), allotted_bytes: 1 << 20 }) {
+            Err(OpenError::Index(StoreError::Damaged { database, key, .. })) => (database, key),
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("the store opened"),
+        }
+    }
+
+    #[test]
+    fn attack_41_a_value_that_does_not_decode_is_an_error_that_names_database_and_key() {
+        let (deal, chunk) = (deal(1), chunk(1, 100).id);
+        let holding = value::holding_key(&chunk, &deal.id);
+        let entry = value::entry_key(&deal.id, 0);
+        let far = value::entry_key(&deal.id, 2);
+        let cases: [Case<'_>; 11] = [
+            (|it| it.chunks, CHUNKS, &chunk.0, b"?"),
+            (|it| it.holdings, HOLDINGS, &holding, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 4]),
+            // These decode, but are not what the contract's inventory and role say.
+            (|it| it.holdings, HOLDINGS, &holding, &[1, 0, 0, 0, 0, 0, 0, 0, 1, 2]),
+            (|it| it.holdings, HOLDINGS, &holding, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (|it| it.holdings, HOLDINGS, b"short", &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (|it| it.contracts, CONTRACTS, &deal.id.0, &[1, 0xff]),
+            (|it| it.contracts, CONTRACTS, b"short", b""),
+            (|it| it.entries, ENTRIES, &entry, b""),
+            (|it| it.entries, ENTRIES, &far, &[1; 45]),
+            (|it| it.segments, SEGMENTS, &[5; 32], &[2, 0x80]),
+            (|it| it.segments, SEGMENTS, b"x", &[1, 0x80]),
+        ];
+        for (table, name, key, bytes) in cases {
+            assert_eq!(refusal(table, key, bytes), (name, HEXLOWER.encode(key)));
+        }
+    }
 }

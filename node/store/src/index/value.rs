@@ -100,7 +100,7 @@ pub(crate) struct Held {
 pub(crate) fn held(held: Held) -> [u8; 10] {
     let mut bytes = [VERSION; 10];
     bytes[1..9].copy_from_slice(&held.index.to_be_bytes());
-    bytes[9] = u8::from(held.lost) * LOST | u8::from(held.provided) * PROVIDED;
+    bytes[9] = (u8::from(held.lost) * LOST) | (u8::from(held.provided) * PROVIDED);
     bytes
 }
 
@@ -109,11 +109,7 @@ pub(crate) fn to_held(bytes: &[u8]) -> Result<Held, Refused> {
     if flags & !(LOST | PROVIDED) != 0 {
         return Err(format!("flags {flags} are not known"));
     }
-    Ok(Held {
-        index: u64::from_be_bytes(*index),
-        lost: flags & LOST != 0,
-        provided: flags & PROVIDED != 0,
-    })
+    Ok(Held { index: u64::from_be_bytes(*index), lost: flags & LOST != 0, provided: flags & PROVIDED != 0 })
 }
 
 pub(crate) fn entry(entry: &InventoryEntry) -> [u8; 1 + ENTRY_LEN] {
@@ -210,4 +206,88 @@ pub(crate) fn to_contract(id: &ContractId, bytes: &[u8]) -> Result<ContractState
         audits_failed: stored.audits_failed,
         evidence: stored.evidence,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use commonhold_format::code::Code;
+    use commonhold_format::ids::NodeId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample_segment(len: u32) -> Segment {
+        Segment {
+            code: Code::new(2, 6).unwrap(),
+            len,
+            chunks: (0..6).map(|at| ChunkId([at; 32])).collect(),
+            holders: (0..6).map(|at| NodeId([at + 9; 32])).collect(),
+        }
+    }
+
+    #[test]
+    fn values_are_laid_out_as_the_specification_draws_them() {
+        let at = Place { pack: 0x0102_0304, offset: 0x0506, len: 0x0708 };
+        assert_eq!(place(at), [1, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 5, 6, 0, 0, 7, 8]);
+        let chunk = Held { index: 0x0203, lost: true, provided: false };
+        assert_eq!(held(chunk), [1, 0, 0, 0, 0, 0, 0, 2, 3, 1]);
+        assert_eq!(held(Held { lost: false, provided: true, ..chunk })[9], 2);
+    }
+
+    #[test]
+    fn values_of_other_versions_and_lengths_are_refused() {
+        let good = place(Place { pack: 1, offset: 2, len: 3 });
+        assert!(to_place(&good).is_ok());
+        let mut other = good;
+        other[0] = 2;
+        assert_eq!(to_place(&other), Err("version 2 is not known".to_owned()));
+        assert!(to_place(&good[..16]).is_err());
+        assert!(to_place(&[&good[..], &[0]].concat()).is_err());
+        assert!(to_place(&[]).is_err());
+        assert!(to_place(&place(Place { pack: 1, offset: 2, len: 0 })).is_err());
+        assert!(to_held(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 4]).is_err());
+        assert!(to_entry(&[1; 45]).is_err());
+    }
+
+    #[test]
+    fn a_value_with_something_behind_it_or_in_another_form_is_refused() {
+        let segment = sample_segment(1000);
+        let good = super::segment(&segment);
+        assert_eq!(to_segment(&good), Ok(segment));
+        assert!(to_segment(&[good.as_slice(), &[0xf6]].concat()).is_err());
+        // The length 1000 as 32 bits, which CBOR allows.
+        let at = good.windows(3).position(|it| it == [0x19, 0x03, 0xe8]).unwrap();
+        let long = [&good[..at], &[0x1a, 0, 0], &good[at + 1..]].concat();
+        assert_eq!(to_segment(&long), Err("it is not in its one form".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back(
+            pack: u32, offset in 0..u64::MAX / 2, len in 1..=1u32 << 20, index: u64, lost: bool, provided: bool,
+        ) {
+            let at = Place { pack, offset, len };
+            prop_assert_eq!(to_place(&place(at)), Ok(at));
+            let chunk = Held { index, lost, provided };
+            prop_assert_eq!(to_held(&held(chunk)), Ok(chunk));
+            let of_inventory = InventoryEntry { offset, len, chunk: lost.then_some(ChunkId([7; 32])) };
+            prop_assert_eq!(to_entry(&entry(&of_inventory)), Ok(of_inventory));
+            let segment = sample_segment(len);
+            prop_assert_eq!(to_segment(&super::segment(&segment)), Ok(segment));
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = to_place(&bytes);
+            let _ = to_held(&bytes);
+            let _ = to_entry(&bytes);
+            let _ = to_segment(&bytes);
+            let _ = to_contract(&ContractId([0; 32]), &bytes);
+            let versioned = [&[VERSION], bytes.as_slice()].concat();
+            let _ = to_segment(&versioned);
+            let _ = to_contract(&ContractId([0; 32]), &versioned);
+        }
+    }
 }

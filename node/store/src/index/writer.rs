@@ -102,9 +102,9 @@ fn write_forever(env: &Env<WithoutTls>, tables: &Tables, queue: &Receiver<Job>, 
         let mut jobs = vec![first];
         jobs.extend(queue.try_iter().take(QUEUE_MAX - 1));
         let mut waiting = Vec::with_capacity(jobs.len());
-        let outcome = halt.check().and_then(|()| {
-            commit(env, tables, jobs, &mut waiting).map_err(|error| halt.stop(error))
-        });
+        let outcome = halt
+            .check()
+            .and_then(|()| commit(env, tables, jobs, &mut waiting).map_err(|error| halt.stop(error)));
         for done in waiting {
             done(outcome.clone());
         }

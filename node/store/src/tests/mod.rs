@@ -1,1 +1,9 @@
+//! Tests that stand between the store and its disk, or set its limits otherwise.
+#![allow(clippy::unwrap_used)]
 
+mod failures;
+mod limits;
+#[path = "../../tests/it/people.rs"]
+pub(crate) mod people;
+mod power;
+mod simulated;

@@ -1,8 +1,14 @@
-//! CBOR of the drive's objects. Every object is checked whole after decoding, and its bytes must
-//! be the ones that encoding it again gives.
+//! CBOR of the drive's objects (spec/manifest.md, section 3; spec/drive.md, sections 2 and 3).
+//!
+//! Invariant: every object is checked whole after decoding, and its bytes must be the ones that
+//! encoding it again gives, so each object has one encoding. Key material is not left behind in
+//! memory that was freed. What it is not: a check of objects before they are written.
+
+use std::convert::Infallible;
 
 use minicbor::decode::Error as DecodeError;
-use minicbor::{Decoder, Encoder};
+use minicbor::encode::{Error as EncodeError, Write};
+use minicbor::{Decoder, Encode, Encoder};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
@@ -11,10 +17,12 @@ use super::{
 };
 use crate::seal::{ObjectId, ObjectKey, sealed_len};
 use crate::segment::Segment;
+use crate::wire::canonical::is_encoding_of;
 
 /// First byte of every object.
 const VERSION: u8 = 1;
-/// Elements that are reserved at once for a declared length; more only as they really come.
+/// Elements that are reserved at once for a declared length. More only as they really come, so
+/// that a few bytes cannot claim gigabytes.
 const RESERVE_MAX: u64 = 1024;
 
 const INLINE: u8 = 0;
@@ -23,26 +31,53 @@ const MANIFEST: u8 = 2;
 const FILE: u8 = 0;
 const FOLDER: u8 = 1;
 
-type Out<'a> = Encoder<&'a mut Vec<u8>>;
-type Encoded = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
+type Encoded<W> = Result<(), EncodeError<<W as Write>::Error>>;
+
+/// Encoded objects hold keys: memory that this buffer grows out of is overwritten.
+struct Secret(Zeroizing<Vec<u8>>);
+
+impl Write for Secret {
+    type Error = Infallible;
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two()));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
 
 /// An object with a version byte, a body and rules.
 pub(super) trait Object: Sized {
     const WHAT: &'static str;
-    fn write(&self, out: &mut Out<'_>) -> Encoded;
+    fn write<W: Write>(&self, out: &mut Encoder<W>) -> Encoded<W>;
     fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError>;
     fn table(&self) -> &[Segment];
     fn references(&self) -> Vec<&ObjectRef>;
-    /// What is not about references.
+    /// The rules that are not about references.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
 }
 
 pub(super) fn encode<T: Object>(object: &T) -> Zeroizing<Vec<u8>> {
-    let mut out = vec![VERSION];
-    object.write(&mut Encoder::new(&mut out)).expect("writing into a vector cannot fail");
-    Zeroizing::new(out)
+    let mut out = Encoder::new(Secret(Zeroizing::new(Vec::with_capacity(1024))));
+    out.writer_mut().0.push(VERSION);
+    object.write(&mut out).expect("writing into memory cannot fail");
+    out.into_writer().0
+}
+
+/// An object without its version byte, as minicbor's trait wants it.
+struct Body<'a, T>(&'a T);
+
+impl<T: Object> Encode<()> for Body<'_, T> {
+    fn encode<W: Write>(&self, out: &mut Encoder<W>, _: &mut ()) -> Encoded<W> {
+        self.0.write(out)
+    }
 }
 
 pub(super) fn decode<T: Object>(bytes: &[u8]) -> Result<T, ObjectError> {
@@ -56,7 +91,7 @@ pub(super) fn decode<T: Object>(bytes: &[u8]) -> Result<T, ObjectError> {
     let object = T::read(&mut Decoder::new(body)).map_err(|error| refuse(error.to_string()))?;
     check_references(object.table(), &object.references()).map_err(refuse)?;
     object.check().map_err(refuse)?;
-    if *encode(&object) != bytes {
+    if !is_encoding_of(body, &Body(&object)) {
         return Err(refuse("its encoding is not the canonical one".to_owned()));
     }
     Ok(object)
@@ -98,7 +133,7 @@ fn array(input: &mut Decoder<'_>, expected: u64) -> Result<(), DecodeError> {
     }
 }
 
-/// A list whose elements are read one by one, whatever length it declares.
+/// A list of stated length, whose elements are read one by one.
 fn list<T>(
     input: &mut Decoder<'_>,
     mut read: impl FnMut(&mut Decoder<'_>) -> Result<T, DecodeError>,
@@ -115,7 +150,7 @@ fn fixed<const N: usize>(input: &mut Decoder<'_>) -> Result<[u8; N], DecodeError
     input.bytes()?.try_into().map_err(|_| DecodeError::message("a byte string has another length"))
 }
 
-fn write_table(table: &[Segment], out: &mut Out<'_>) -> Encoded {
+fn write_table<W: Write>(table: &[Segment], out: &mut Encoder<W>) -> Encoded<W> {
     out.array(table.len() as u64)?;
     for segment in table {
         out.encode(segment)?;
@@ -127,7 +162,7 @@ fn read_table(input: &mut Decoder<'_>) -> Result<Vec<Segment>, DecodeError> {
     list(input, |input| input.decode())
 }
 
-fn write_reference(reference: &ObjectRef, out: &mut Out<'_>) -> Encoded {
+fn write_reference<W: Write>(reference: &ObjectRef, out: &mut Encoder<W>) -> Encoded<W> {
     out.array(5)?.bytes(&reference.id.0)?.bytes(&*reference.key.0)?.bytes(&reference.commitment)?;
     out.u64(reference.len)?.array(reference.extents.len() as u64)?;
     for extent in &reference.extents {
@@ -154,7 +189,7 @@ fn read_reference(input: &mut Decoder<'_>) -> Result<ObjectRef, DecodeError> {
     })
 }
 
-fn write_content(content: &FileContent, out: &mut Out<'_>) -> Encoded {
+fn write_content<W: Write>(content: &FileContent, out: &mut Encoder<W>) -> Encoded<W> {
     match content {
         FileContent::Inline(bytes) => {
             out.array(2)?.u8(INLINE)?.bytes(bytes)?;
@@ -188,7 +223,7 @@ fn read_content(input: &mut Decoder<'_>) -> Result<FileContent, DecodeError> {
 impl Object for Manifest {
     const WHAT: &'static str = "manifest";
 
-    fn write(&self, out: &mut Out<'_>) -> Encoded {
+    fn write<W: Write>(&self, out: &mut Encoder<W>) -> Encoded<W> {
         out.array(2)?;
         write_table(&self.table, out)?;
         write_reference(&self.file, out)
@@ -211,7 +246,7 @@ impl Object for Manifest {
 impl Object for HeadContent {
     const WHAT: &'static str = "head";
 
-    fn write(&self, out: &mut Out<'_>) -> Encoded {
+    fn write<W: Write>(&self, out: &mut Encoder<W>) -> Encoded<W> {
         out.array(3)?;
         write_table(&self.table, out)?;
         write_reference(&self.root, out)?;
@@ -236,7 +271,7 @@ impl Object for HeadContent {
 impl Object for Folder {
     const WHAT: &'static str = "folder";
 
-    fn write(&self, out: &mut Out<'_>) -> Encoded {
+    fn write<W: Write>(&self, out: &mut Encoder<W>) -> Encoded<W> {
         out.array(2)?;
         write_table(&self.table, out)?;
         out.array(self.entries.len() as u64)?;

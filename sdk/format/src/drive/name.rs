@@ -1,14 +1,22 @@
-//! Names of files and folders: what may stand between two slashes.
+//! Names of files and folders: what may stand between two slashes (spec/drive.md, section 1).
+//!
+//! Invariant: a [`Name`] is one path component on every system that has `/` for a separator, and
+//! is shown as the characters that it has. What it is not: a promise for Windows, which refuses
+//! more names, or a protection against letters that look alike.
 
-/// Longest name, bytes of UTF-8.
+/// Longest name, bytes of UTF-8: what ext4, XFS, APFS and NTFS can hold.
 pub const NAME_LEN_MAX: usize = 255;
 
-/// A valid name: 1 to 255 bytes of UTF-8 without `/`, control or bidirectional-control characters,
-/// and neither `.` nor `..`, so that it is safe in every path and honest on every screen.
+/// A valid name: 1 to [`NAME_LEN_MAX`] bytes of UTF-8, neither `.` nor `..`, without `/`, control
+/// characters (U+0000 to U+001F, U+007F to U+009F) and bidirectional controls (U+061C, U+200E,
+/// U+200F, U+202A to U+202E, U+2066 to U+2069).
+///
+/// Names are compared and ordered by their bytes. They are not normalised: two that look alike but
+/// differ in code points are two names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
-/// Why a name is refused.
+/// Why a name is refused. The message shows the name with unprintable characters escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} cannot be a name here: {why}")]
 pub struct NameError {
@@ -24,10 +32,10 @@ fn is_bidi_control(c: char) -> bool {
 }
 
 impl Name {
-    /// Checks a name.
+    /// Checks a name, whether it comes from a disk, a person or a decrypted folder.
     ///
     /// # Errors
-    /// [`NameError`] with the reason.
+    /// [`NameError`] with the first reason found.
     pub fn new(text: &str) -> Result<Self, NameError> {
         let why = if text.is_empty() {
             "it is empty"
@@ -47,7 +55,7 @@ impl Name {
         Err(NameError { name: text.chars().take(80).collect(), why })
     }
 
-    /// The name.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,8 @@
-//! Tables of segments: each object names its segments once, and references index them.
+//! Tables of segments: each object names its segments once, and references index them
+//! (spec/manifest.md, section 3).
+//!
+//! Invariant: no segment stands in a table twice. What it is not: a check that an extent lies
+//! within its segment, which decoding the finished object makes.
 
 use std::collections::HashMap;
 
@@ -6,7 +10,10 @@ use super::{Extent, ObjectError, ObjectRef};
 use crate::ids::SegmentId;
 use crate::segment::Segment;
 
-/// Builds the table of a new object; each segment gets one place.
+/// Builds the table of a new object: each segment gets one place, in the order of first use.
+///
+/// Segments are told apart by [`Segment::id`], which leaves holders out: of two descriptions of one
+/// segment the first one stays, with its holders.
 #[derive(Debug, Default)]
 pub struct TableBuilder {
     segments: Vec<Segment>,
@@ -19,7 +26,7 @@ impl TableBuilder {
         Self::default()
     }
 
-    /// The place of a segment; it gets one if it has none yet.
+    /// The place of a segment, for [`Extent::segment`]; it gets one if it has none yet.
     pub fn intern(&mut self, segment: &Segment) -> u32 {
         *self.places.entry(segment.id()).or_insert_with(|| {
             self.segments.push(segment.clone());
@@ -27,17 +34,23 @@ impl TableBuilder {
         })
     }
 
-    /// The table.
+    /// The table. It must go with references to each of its segments, or the object will not
+    /// decode.
     pub fn finish(self) -> Vec<Segment> {
         self.segments
     }
 }
 
 impl ObjectRef {
-    /// The same reference for another table: its segments are taken over into `to`.
+    /// The same reference for another object: its extents index `from` and come to index what
+    /// `to` becomes, which takes their segments over.
+    ///
+    /// The object itself is untouched. Its records are bound to places within the object and not
+    /// to a table, so it need not be sealed again when its parent is rewritten.
     ///
     /// # Errors
-    /// When an extent is not within `from`.
+    /// [`ObjectError`] when an extent names a segment that `from` does not have. Segments of
+    /// earlier extents may have been taken over by then: give `to` up.
     pub fn moved(&self, from: &[Segment], to: &mut TableBuilder) -> Result<Self, ObjectError> {
         let mut extents = Vec::with_capacity(self.extents.len());
         for extent in &self.extents {
@@ -47,6 +60,6 @@ impl ObjectRef {
             })?;
             extents.push(Extent { segment: to.intern(segment), ..*extent });
         }
-        Ok(Self { extents, ..self.clone() })
+        Ok(Self { id: self.id, key: self.key.clone(), commitment: self.commitment, len: self.len, extents })
     }
 }

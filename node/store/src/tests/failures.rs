@@ -1,0 +1,168 @@
+//! Disks that fail: the store stops, says so, and has lost nothing that it acknowledged.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use commonhold_format::statement::AuditOutcome;
+use tempfile::TempDir;
+
+use super::people::{Chunk, Deal, additions, chunk, deal, open};
+use super::simulated::Simulated;
+use crate::error::{BookError, CommitError, PutError, StoreError};
+use crate::{Role, Store};
+
+/// Nothing is acknowledged any more, and what was is still served.
+fn assert_stopped(store: &Store, deal: &Deal, kept: &[Chunk]) {
+    assert!(matches!(store.failure(), Some(StoreError::Failed { .. })));
+    assert!(matches!(chunk(900, 10).put(store, deal), Err(PutError::Failed(_))));
+    if let Some(kept) = kept.first() {
+        assert!(matches!(kept.put(store, deal), Err(PutError::Failed(_))));
+    }
+    assert!(matches!(deal.try_commit(store, &[], &[]), Err(CommitError::Failed(_))));
+    let other = super::people::deal(99);
+    let entered = store.open_contract(Role::Provider, &other.contract, &other.note);
+    assert!(matches!(entered, Err(BookError::Store(StoreError::Failed { .. }))));
+    let (receipt, note) = deal.receipt(1);
+    assert!(matches!(store.receipt(&deal.id, &receipt, &note), Err(BookError::Store(_))));
+    let audited = store.audited(&deal.id, 1, AuditOutcome::Passed, [1; 32]);
+    assert!(matches!(audited, Err(BookError::Store(_))));
+    let state = store.contract(&deal.id).unwrap();
+    assert_eq!((state.receipt, state.next_epoch), (None, 1), "only what is durable is shown");
+    kept.iter().for_each(|chunk| chunk.assert_held(store));
+}
+
+#[test]
+fn attack_41_after_a_failed_sync_nothing_is_acknowledged_and_the_sync_is_not_tried_again() {
+    let dir = TempDir::new().unwrap();
+    let disk = Simulated::default();
+    let (kept, lost) = (chunk(1, 500), chunk(2, 500));
+    {
+        let store = disk.open(dir.path());
+        let deal = deal(1).enter(&store, Role::Provider);
+        deal.keep(&store, std::slice::from_ref(&kept));
+        lost.put(&store, &deal).unwrap();
+        disk.fail_syncs(true);
+        let adds = [lost.addition()];
+        let outcome = deal.try_commit(&store, &adds, &[]);
+        assert!(matches!(outcome, Err(CommitError::Failed(StoreError::Failed { .. }))), "{outcome:?}");
+        // A system may call the next sync a success after it has dropped the pages.
+        disk.fail_syncs(false);
+        let syncs = disk.syncs();
+        assert!(matches!(deal.try_commit(&store, &adds, &[]), Err(CommitError::Failed(_))));
+        assert_eq!(disk.syncs(), syncs);
+        assert_eq!(store.contract(&deal.id).unwrap().revision.unwrap().0.sequence, 1);
+        assert_eq!(store.with_inventory(&deal.id, |it| it.len()), Some(1));
+        assert_stopped(&store, &deal, std::slice::from_ref(&kept));
+    }
+    let store = open(dir.path());
+    kept.assert_held(&store);
+    assert!(!store.holds(&lost.id));
+    deal(1).keep(&store, &[lost]);
+}
+
+#[test]
+fn attack_41_after_a_failed_write_nothing_is_acknowledged() {
+    for written in [0, 1, 80, 300] {
+        let dir = TempDir::new().unwrap();
+        let disk = Simulated::default();
+        let (kept, lost) = (chunk(1, 500), chunk(2, 500));
+        {
+            let store = disk.open(dir.path());
+            let deal = deal(1).enter(&store, Role::Provider);
+            deal.keep(&store, std::slice::from_ref(&kept));
+            disk.fail_write_after(written);
+            assert!(matches!(lost.put(&store, &deal), Err(PutError::Failed(StoreError::Failed { .. }))));
+            assert!(!store.holds(&lost.id));
+            assert_stopped(&store, &deal, std::slice::from_ref(&kept));
+        }
+        let store = open(dir.path());
+        kept.assert_held(&store);
+        assert_eq!(store.usage().used_bytes, kept.record_len());
+        deal(1).keep(&store, &[lost]);
+    }
+}
+
+#[test]
+fn a_pack_that_cannot_be_made_stops_the_store() {
+    let dir = TempDir::new().unwrap();
+    let disk = Simulated::default();
+    let store = disk.open(dir.path());
+    let deal = deal(1).enter(&store, Role::Provider);
+    disk.fail_creates();
+    assert!(matches!(chunk(1, 10).put(&store, &deal), Err(PutError::Failed(_))));
+    assert_stopped(&store, &deal, &[]);
+}
+
+#[test]
+fn attack_41_an_index_that_cannot_be_written_stops_the_store() {
+    let dir = TempDir::new().unwrap();
+    let disk = Simulated::default();
+    let mut kept = Vec::new();
+    {
+        // A real failure: the map of LMDB is full.
+        let store = disk.open_with(dir.path(), |setup| setup.map_len = 256 << 10);
+        let deal = deal(1).enter(&store, Role::Provider);
+        let outcome = loop {
+            let seed = kept.len() as u64 * 100;
+            let chunks: Vec<Chunk> = (seed..seed + 20).map(|seed| chunk(seed, 30)).collect();
+            chunks.iter().for_each(|chunk| chunk.put(&store, &deal).unwrap());
+            match deal.try_commit(&store, &additions(&chunks), &[]) {
+                Ok(()) => kept.push(chunks),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(outcome, CommitError::Failed(StoreError::Failed { .. })), "{outcome:?}");
+        assert!(!kept.is_empty());
+        let sequence = store.contract(&deal.id).unwrap().revision.unwrap().0.sequence;
+        assert_eq!(sequence, kept.len() as u64);
+        assert_stopped(&store, &deal, &kept.concat());
+    }
+    let store = open(dir.path());
+    assert_eq!(store.usage().chunks, kept.concat().len() as u64);
+    kept.concat().iter().for_each(|chunk| chunk.assert_held(&store));
+    deal(1).keep(&store, &[chunk(1_000_000, 30)]);
+}
+
+const THREADS: u8 = 8;
+
+/// Eight contracts with a chunk put and a commit each, all at once; answers how they came out.
+fn commit_at_once(store: &Store) -> Vec<Result<(), CommitError>> {
+    let deals: Vec<Deal> = (0..THREADS).map(|salt| deal(salt).enter(store, Role::Provider)).collect();
+    let begin = Barrier::new(usize::from(THREADS));
+    thread::scope(|scope| {
+        let commit = |deal: Deal| {
+            let begin = &begin;
+            scope.spawn(move || {
+                let chunk = chunk(u64::from(deal.contract.salt[0]), 2000);
+                chunk.put(store, &deal).unwrap();
+                begin.wait();
+                deal.try_commit(store, &[chunk.addition()], &[])
+            })
+        };
+        let commits: Vec<_> = deals.into_iter().map(commit).collect();
+        commits.into_iter().map(|commit| commit.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn concurrent_commits_share_syncs() {
+    let dir = TempDir::new().unwrap();
+    let disk = Simulated::default();
+    disk.sync_takes(Duration::from_millis(200));
+    let store = disk.open(dir.path());
+    assert!(commit_at_once(&store).iter().all(Result::is_ok));
+    // The first that came, those that came while it ran, and one more for a slow thread.
+    assert!(disk.syncs() <= 3, "{} syncs for {THREADS} commits", disk.syncs());
+}
+
+#[test]
+fn attack_41_all_commits_that_share_a_failed_sync_fail() {
+    let dir = TempDir::new().unwrap();
+    let disk = Simulated::default();
+    let store = disk.open(dir.path());
+    disk.fail_syncs(true);
+    let outcomes = commit_at_once(&store);
+    assert!(outcomes.iter().all(|it| matches!(it, Err(CommitError::Failed(_)))), "{outcomes:?}");
+    assert_eq!(disk.syncs(), 1);
+}

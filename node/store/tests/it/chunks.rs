@@ -1,0 +1,313 @@
+//! Chunks: taken in, read, counted, damaged and let go.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::slice::from_ref;
+
+use commonhold_format::ids::{ChunkId, ContractId};
+use commonhold_format::tree::CHUNK_LEN_MAX;
+use commonhold_store::{CommitError, PutError, ReadError, Role, Usage};
+use tempfile::TempDir;
+
+use crate::people::{Chunk, HEADER_LEN, additions, chunk, deal, open, open_with};
+
+fn only_pack(dir: &Path) -> PathBuf {
+    dir.join("packs").join("00000000.pack")
+}
+
+/// Flips a bit of the chunk's record; `at` counts from the record's first byte.
+fn flip(dir: &Path, chunk: &Chunk, at: usize) {
+    let file = only_pack(dir);
+    let mut pack = fs::read(&file).unwrap();
+    let record = pack.windows(32).rposition(|id| id == chunk.id.0).unwrap() - 8;
+    pack[record + at] ^= 0x10;
+    fs::write(&file, pack).unwrap();
+}
+
+#[test]
+fn chunks_of_every_kind_of_length_come_back_before_and_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let lens = [1, 2, 1023, 1024, 1025, 65_536, CHUNK_LEN_MAX - 1, CHUNK_LEN_MAX];
+    let chunks: Vec<Chunk> = (0..).zip(lens).map(|(seed, len)| chunk(seed, len)).collect();
+    {
+        let store = open(dir.path());
+        let deal = deal(1).enter(&store, Role::Provider);
+        for chunk in &chunks {
+            assert!(!store.holds(&chunk.id));
+            chunk.put(&store, &deal).unwrap();
+            assert!(store.holds(&chunk.id));
+            chunk.assert_held(&store);
+        }
+        deal.commit(&store, &additions(&chunks), &[]);
+        chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+    }
+    let store = open(dir.path());
+    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+    assert_eq!(store.usage().chunks, chunks.len() as u64);
+    assert!(matches!(store.read(&ChunkId([9; 32])), Err(ReadError::NotHeld)));
+}
+
+#[test]
+fn bytes_that_are_not_the_chunk_are_refused() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let deal = deal(1).enter(&store, Role::Provider);
+    let good = chunk(1, 100);
+    let mut bad = good.bytes.clone();
+    bad[50] ^= 1;
+    assert!(matches!(store.put(deal.id, good.id, &bad), Err(PutError::WrongId)));
+    assert!(matches!(store.put(deal.id, good.id, &[]), Err(PutError::WrongId)));
+    let long = vec![0; CHUNK_LEN_MAX + 1];
+    let id = commonhold_format::tree::chunk_id(&long);
+    assert!(matches!(store.put(deal.id, id, &long), Err(PutError::WrongId)));
+    assert_eq!(store.usage().used_bytes, 0);
+}
+
+#[test]
+fn chunks_are_taken_in_only_under_contracts_that_this_node_provides() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let owned = deal(1).enter(&store, Role::Owner);
+    let chunk = chunk(1, 100);
+    assert!(matches!(chunk.put(&store, &owned), Err(PutError::Unknown)));
+    let nobody = store.put(ContractId([0; 32]), chunk.id, &chunk.bytes);
+    assert!(matches!(nobody, Err(PutError::Unknown)));
+}
+
+#[test]
+fn what_was_not_committed_is_gone_after_a_restart_and_its_bytes_are_free() {
+    let dir = TempDir::new().unwrap();
+    let (kept, lost) = (chunk(1, 5000), chunk(2, 7000));
+    {
+        let store = open(dir.path());
+        let deal = deal(1).enter(&store, Role::Provider);
+        deal.keep(&store, from_ref(&kept));
+        lost.put(&store, &deal).unwrap();
+        assert_eq!(store.usage().pending_bytes, lost.record_len());
+    }
+    let store = open(dir.path());
+    kept.assert_held(&store);
+    assert!(matches!(store.read(&lost.id), Err(ReadError::NotHeld)));
+    let allotted_bytes = 1 << 30;
+    let expected = Usage {
+        allotted_bytes,
+        used_bytes: kept.record_len(),
+        pending_bytes: 0,
+        dead_bytes: 0,
+        free_bytes: allotted_bytes - kept.record_len(),
+        chunks: 1,
+    };
+    assert_eq!(store.usage(), expected);
+    assert_eq!(fs::metadata(only_pack(dir.path())).unwrap().len(), kept.record_len());
+}
+
+#[test]
+fn the_quota_is_exact_to_the_byte() {
+    let dir = TempDir::new().unwrap();
+    let chunks = [chunk(1, 1000), chunk(2, 3000)];
+    let whole = 4000 + 2 * HEADER_LEN;
+    {
+        let store = open_with(dir.path(), whole - 1);
+        let deal = deal(1).enter(&store, Role::Provider);
+        chunks[0].put(&store, &deal).unwrap();
+        let refused = chunks[1].put(&store, &deal);
+        let (needed, free) = (3000 + HEADER_LEN, 3000 + HEADER_LEN - 1);
+        assert!(
+            matches!(refused, Err(PutError::QuotaReached { needed: n, free: f }) if (n, f) == (needed, free)),
+            "{refused:?}"
+        );
+        assert!(!store.holds(&chunks[1].id));
+    }
+    let store = open_with(dir.path(), whole);
+    let deal = deal(1);
+    deal.keep(&store, &chunks);
+    assert_eq!(store.usage().free_bytes, 0);
+    // A chunk that is held already needs no room.
+    chunks[0].put(&store, &deal).unwrap();
+    assert!(matches!(chunk(3, 1).put(&store, &deal), Err(PutError::QuotaReached { needed: 81, free: 0 })));
+}
+
+#[test]
+fn dead_bytes_count_until_their_whole_pack_is_dead() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let deal = deal(1).enter(&store, Role::Provider);
+    let chunks = [chunk(1, 1000), chunk(2, 2000)];
+    deal.keep(&store, &chunks);
+    deal.commit(&store, &[], &[0]);
+    let usage = store.usage();
+    assert_eq!((usage.used_bytes, usage.dead_bytes, usage.chunks), (3160, 1080, 1));
+    assert!(matches!(store.read(&chunks[0].id), Err(ReadError::NotHeld)));
+    chunks[1].assert_held(&store);
+
+    deal.commit(&store, &[], &[1]);
+    let usage = store.usage();
+    assert_eq!((usage.used_bytes, usage.dead_bytes, usage.chunks), (0, 0, 0));
+    assert!(!only_pack(dir.path()).exists());
+    // The next pack has another number, so that no old place can mean a new record.
+    deal.keep(&store, &chunks);
+    assert!(dir.path().join("packs/00000001.pack").exists());
+    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+}
+
+#[test]
+fn a_chunk_under_two_contracts_stays_until_both_let_it_go() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let (a, b) = (deal(1).enter(&store, Role::Provider), deal(2).enter(&store, Role::Provider));
+    let shared = chunk(1, 4000);
+    a.keep(&store, from_ref(&shared));
+    b.keep(&store, from_ref(&shared));
+    assert_eq!(store.usage().used_bytes, shared.record_len(), "one record serves both");
+    a.commit(&store, &[], &[0]);
+    shared.assert_held(&store);
+    assert_eq!(store.usage().dead_bytes, 0);
+    b.commit(&store, &[], &[0]);
+    assert!(matches!(store.read(&shared.id), Err(ReadError::NotHeld)));
+}
+
+#[test]
+fn a_chunk_that_another_contract_let_go_before_the_commit_is_missing() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let (a, b) = (deal(1).enter(&store, Role::Provider), deal(2).enter(&store, Role::Provider));
+    let shared = chunk(1, 4000);
+    a.keep(&store, from_ref(&shared));
+    shared.put(&store, &b).unwrap();
+    a.commit(&store, &[], &[0]);
+    let refused = b.try_commit(&store, &[shared.addition()], &[]);
+    assert!(matches!(refused, Err(CommitError::Missing(chunks)) if chunks == [shared.id]));
+    b.keep(&store, from_ref(&shared));
+    shared.assert_held(&store);
+}
+
+#[test]
+fn a_chunk_that_is_removed_and_added_in_one_revision_stays() {
+    let dir = TempDir::new().unwrap();
+    let moved = chunk(1, 4000);
+    {
+        let store = open(dir.path());
+        let deal = deal(1).enter(&store, Role::Provider);
+        deal.keep(&store, from_ref(&moved));
+        deal.commit(&store, &[moved.addition()], &[0]);
+        assert_eq!(store.usage().dead_bytes, 0);
+    }
+    let store = open(dir.path());
+    moved.assert_held(&store);
+    let indices = store.with_inventory(&deal(1).id, |it| (it.locate(0), it.held_chunks())).unwrap();
+    assert_eq!(indices, (Some(0), 1));
+}
+
+#[test]
+fn putting_a_chunk_again_writes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let (a, b) = (deal(1).enter(&store, Role::Provider), deal(2).enter(&store, Role::Provider));
+    let chunk = chunk(1, 4000);
+    for _ in 0..3 {
+        chunk.put(&store, &a).unwrap();
+        chunk.put(&store, &b).unwrap();
+        assert_eq!(store.usage().used_bytes, chunk.record_len());
+    }
+    // It waits under the contract that brought it; another may commit it.
+    b.commit(&store, &[chunk.addition()], &[]);
+    assert_eq!(store.usage().pending_bytes, 0);
+    assert_eq!(store.abandon(&a.id), 0);
+    chunk.put(&store, &a).unwrap();
+    a.commit(&store, &[chunk.addition()], &[]);
+    assert_eq!((store.usage().used_bytes, store.usage().chunks), (chunk.record_len(), 1));
+}
+
+#[test]
+fn attack_41_any_flipped_byte_of_a_record_is_found_and_a_put_heals_it() {
+    let dir = TempDir::new().unwrap();
+    let damaged = chunk(1, 300);
+    let other = chunk(2, 50);
+    let record_len = damaged.record_len() as usize;
+    // Every seventh byte, and the first and last of every field of the header.
+    for at in (0..record_len).step_by(7).chain([3, 4, 8, 39, 40, 71, 72, 75, 76, 79, 80, record_len - 1]) {
+        let _ = fs::remove_dir_all(dir.path());
+        {
+            let store = open(dir.path());
+            let deal = deal(1).enter(&store, Role::Provider);
+            deal.keep(&store, &[damaged.clone(), other.clone()]);
+        }
+        flip(dir.path(), &damaged, at);
+        {
+            let store = open(dir.path());
+            let deal = deal(1);
+            let read = store.read(&damaged.id);
+            assert!(matches!(read, Err(ReadError::Damaged { .. })), "byte {at}: {read:?}");
+            assert!(store.holds(&damaged.id));
+            other.assert_held(&store);
+
+            damaged.put(&store, &deal).unwrap();
+            damaged.assert_held(&store);
+            // Another put finds it whole.
+            damaged.put(&store, &deal).unwrap();
+            deal.commit(&store, &[damaged.addition()], &[]);
+            damaged.assert_held(&store);
+            let usage = store.usage();
+            assert_eq!(usage.dead_bytes, damaged.record_len());
+            assert_eq!((usage.pending_bytes, usage.chunks), (0, 2));
+        }
+        open(dir.path()).read(&damaged.id).unwrap();
+    }
+}
+
+#[test]
+fn attack_41_a_healed_record_is_kept_by_any_next_commit_of_the_contract_that_brought_it() {
+    let dir = TempDir::new().unwrap();
+    let (damaged, other) = (chunk(1, 300), chunk(2, 300));
+    {
+        let store = open(dir.path());
+        let deal = deal(1).enter(&store, Role::Provider);
+        deal.keep(&store, from_ref(&damaged));
+        flip(dir.path(), &damaged, 100);
+        assert!(matches!(store.read(&damaged.id), Err(ReadError::Damaged { .. })));
+        damaged.put(&store, &deal).unwrap();
+        deal.keep(&store, from_ref(&other));
+        assert_eq!(store.usage().dead_bytes, damaged.record_len());
+    }
+    let store = open(dir.path());
+    damaged.assert_held(&store);
+    other.assert_held(&store);
+}
+
+#[test]
+fn attack_41_a_record_that_is_damaged_before_its_commit_is_put_again() {
+    let dir = TempDir::new().unwrap();
+    let damaged = chunk(1, 300);
+    {
+        let store = open(dir.path());
+        let deal = deal(1).enter(&store, Role::Provider);
+        damaged.put(&store, &deal).unwrap();
+        flip(dir.path(), &damaged, 100);
+        assert!(matches!(store.read(&damaged.id), Err(ReadError::Damaged { .. })));
+        damaged.put(&store, &deal).unwrap();
+        let usage = store.usage();
+        assert_eq!((usage.pending_bytes, usage.dead_bytes), (damaged.record_len(), damaged.record_len()));
+        deal.commit(&store, &[damaged.addition()], &[]);
+    }
+    open(dir.path()).read(&damaged.id).unwrap();
+}
+
+#[test]
+fn a_commit_of_a_chunk_in_another_length_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let deal = deal(1).enter(&store, Role::Provider);
+    let chunk = chunk(1, 300);
+    let mut wrong = chunk.addition();
+    wrong.len = 301;
+    chunk.put(&store, &deal).unwrap();
+    let refused = deal.try_commit(&store, &[wrong], &[]);
+    assert!(matches!(refused, Err(CommitError::Length { said: 301, held: 300, .. })), "{refused:?}");
+    deal.commit(&store, &[chunk.addition()], &[]);
+    deal.commit(&store, &[], &[0]);
+    // The same when the index knows the chunk, here from another contract.
+    let other = crate::people::deal(2).enter(&store, Role::Provider);
+    deal.keep(&store, from_ref(&chunk));
+    let refused = other.try_commit(&store, &[wrong], &[]);
+    assert!(matches!(refused, Err(CommitError::Length { said: 301, held: 300, .. })), "{refused:?}");
+}

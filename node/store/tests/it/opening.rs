@@ -1,0 +1,189 @@
+//! What opening a store does with what it finds.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::slice::from_ref;
+
+use commonhold_store::{OpenError, ReadError, Role, Store, StoreConfig};
+use tempfile::TempDir;
+
+use crate::people::{Chunk, chunk, deal, open};
+
+fn try_open(dir: &Path) -> Result<Store, OpenError> {
+    Store::open(StoreConfig { dir: dir.to_owned(), allotted_bytes: 1 << 30 })
+}
+
+fn refusal(dir: &Path) -> OpenError {
+    match try_open(dir) {
+        Ok(_) => panic!("the store opened"),
+        Err(error) => error,
+    }
+}
+
+fn pack(dir: &Path) -> PathBuf {
+    dir.join("packs").join("00000000.pack")
+}
+
+/// A closed store with two committed chunks.
+fn sample(dir: &Path) -> [Chunk; 2] {
+    let chunks = [chunk(1, 400), chunk(2, 130)];
+    let store = open(dir);
+    deal(1).enter(&store, Role::Provider).keep(&store, &chunks);
+    chunks
+}
+
+#[test]
+fn a_folder_is_made_with_everything_above_it() {
+    let dir = TempDir::new().unwrap();
+    let deep = dir.path().join("a/b/c");
+    drop(open(&deep));
+    assert_eq!(fs::read(deep.join("format")).unwrap(), b"commonhold-store 1\n");
+}
+
+#[test]
+fn a_store_of_another_version_is_refused_and_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let chunks = sample(dir.path());
+    let file = dir.path().join("format");
+    for found in ["commonhold-store 2\n", "commonhold-store 1", "commonhold-store 1\n\n", "", "x"] {
+        fs::write(&file, found).unwrap();
+        match refusal(dir.path()) {
+            OpenError::Version { file: named, found: said, expected } => {
+                assert_eq!((named, said.as_str()), (file.clone(), found.trim_end()));
+                assert_eq!(expected, "commonhold-store 1");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    fs::write(&file, vec![b'x'; 1 << 20]).unwrap();
+    assert!(matches!(refusal(dir.path()), OpenError::Version { .. }));
+    fs::write(&file, "commonhold-store 1\n").unwrap();
+    let store = open(dir.path());
+    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+}
+
+#[test]
+fn a_store_is_open_once() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    assert!(matches!(refusal(dir.path()), OpenError::InUse { dir: named } if named == dir.path()));
+    let clone = store.clone();
+    drop(store);
+    assert!(matches!(refusal(dir.path()), OpenError::InUse { .. }));
+    drop(clone);
+    open(dir.path());
+}
+
+#[test]
+fn attack_41_a_torn_tail_is_cut_at_every_byte_of_the_last_record() {
+    let dir = TempDir::new().unwrap();
+    let chunks = sample(dir.path());
+    let whole = fs::read(pack(dir.path())).unwrap();
+    let torn = chunk(3, 60);
+    let record = {
+        let store = open(dir.path());
+        torn.put(&store, &deal(1)).unwrap();
+        fs::read(pack(dir.path())).unwrap()[whole.len()..].to_vec()
+    };
+    assert_eq!(record.len() as u64, torn.record_len());
+    for len in 0..=record.len() {
+        // As far as it was written; and in its full length, with zeros for what was not.
+        let cut = record[..len].to_vec();
+        let mut zeros = cut.clone();
+        zeros.resize(record.len(), 0);
+        for tail in [cut, zeros] {
+            fs::write(pack(dir.path()), [whole.as_slice(), &tail].concat()).unwrap();
+            let store = open(dir.path());
+            assert_eq!(fs::metadata(pack(dir.path())).unwrap().len(), whole.len() as u64, "at byte {len}");
+            assert_eq!(store.usage().dead_bytes, 0);
+            chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+            assert!(matches!(store.read(&torn.id), Err(ReadError::NotHeld)));
+            // The next record begins where the torn one did.
+            torn.put(&store, &deal(1)).unwrap();
+            torn.assert_held(&store);
+        }
+    }
+    let store = open(dir.path());
+    deal(1).keep(&store, from_ref(&torn));
+    drop(store);
+    open(dir.path()).read(&torn.id).unwrap();
+}
+
+#[test]
+fn a_pack_that_is_shorter_than_the_index_knows_is_named_and_nothing_is_cut() {
+    let dir = TempDir::new().unwrap();
+    sample(dir.path());
+    let whole = fs::read(pack(dir.path())).unwrap();
+    fs::write(pack(dir.path()), &whole[..whole.len() - 1]).unwrap();
+    assert!(matches!(refusal(dir.path()), OpenError::Pack { file } if file == pack(dir.path())));
+    fs::remove_file(pack(dir.path())).unwrap();
+    assert!(matches!(refusal(dir.path()), OpenError::Pack { file } if file == pack(dir.path())));
+    fs::write(pack(dir.path()), &whole).unwrap();
+    open(dir.path());
+    assert_eq!(fs::read(pack(dir.path())).unwrap(), whole);
+}
+
+#[test]
+fn packs_are_not_deleted_because_the_rest_of_the_store_is_gone() {
+    let dir = TempDir::new().unwrap();
+    sample(dir.path());
+    let whole = fs::read(pack(dir.path())).unwrap();
+    let data = dir.path().join("index/data.mdb");
+    let kept = fs::read(&data).unwrap();
+
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert!(matches!(refusal(dir.path()), OpenError::Missing { file } if file == data));
+    // Neither when the format file is gone with it: this is not a new folder.
+    fs::remove_file(dir.path().join("format")).unwrap();
+    let format = dir.path().join("format");
+    assert!(matches!(refusal(dir.path()), OpenError::Missing { file } if file == format));
+    assert_eq!(fs::read(pack(dir.path())).unwrap(), whole);
+
+    fs::create_dir_all(data.parent().unwrap()).unwrap();
+    fs::write(&data, kept).unwrap();
+    fs::write(&format, "commonhold-store 1\n").unwrap();
+    fs::rename(dir.path().join("packs"), dir.path().join("elsewhere")).unwrap();
+    assert!(matches!(refusal(dir.path()), OpenError::Missing { file } if file == dir.path().join("packs")));
+    fs::rename(dir.path().join("elsewhere"), dir.path().join("packs")).unwrap();
+    open(dir.path());
+}
+
+#[test]
+fn an_interrupted_first_opening_is_begun_again() {
+    let dir = TempDir::new().unwrap();
+    // All that it can have left, and an index that was not finished.
+    for folder in ["index", "packs"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+    }
+    fs::write(dir.path().join("index/data.mdb"), [0; 5000]).unwrap();
+    fs::write(dir.path().join("format.partial"), "commonh").unwrap();
+    let chunks = sample(dir.path());
+    let store = open(dir.path());
+    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+}
+
+#[test]
+fn files_that_are_not_packs_are_left_alone() {
+    let dir = TempDir::new().unwrap();
+    sample(dir.path());
+    let strange = ["1.pack", "000000001.pack", "+0000001.pack", "00000001.pack.old", "notes.txt"];
+    for name in strange {
+        File::create(dir.path().join("packs").join(name)).unwrap();
+    }
+    // This one is a pack, of which the index knows nothing.
+    fs::write(dir.path().join("packs/00000007.pack"), [1; 10]).unwrap();
+    let store = open(dir.path());
+    for name in strange {
+        assert!(dir.path().join("packs").join(name).exists(), "{name}");
+    }
+    assert!(!dir.path().join("packs/00000007.pack").exists());
+    assert_eq!(store.usage().chunks, 2);
+}
+
+#[test]
+fn an_index_that_is_no_index_is_an_error() {
+    let dir = TempDir::new().unwrap();
+    sample(dir.path());
+    fs::write(dir.path().join("index/data.mdb"), vec![7; 100_000]).unwrap();
+    assert!(matches!(refusal(dir.path()), OpenError::Index(_)));
+}
