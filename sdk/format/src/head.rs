@@ -204,9 +204,6 @@ impl Head {
     /// [`HeadError::Sealed`], the same for every reason: another drive's head, altered data, wrong
     /// padding, and content that is not valid.
     pub fn open(&self, keys: &DriveKeys) -> Result<HeadContent, HeadError> {
-        if self.drive != keys.drive() {
-            return Err(HeadError::Sealed);
-        }
         let (salt, sealed) = self.sealed.split_at_checked(SALT_LEN).ok_or(HeadError::Sealed)?;
         let mut buffer = Zeroizing::new(sealed.to_vec());
         let plain = head_key(keys, salt)

@@ -191,7 +191,7 @@ impl fmt::Debug for DriveKeys {
 
 impl DriveKeys {
     /// The drive's public key: its heads are found and verified by it. It is another key than the
-    /// party's, and nothing public ties the two together.
+    /// party's, and neither can be computed from the other.
     pub fn drive(&self) -> PartyId {
         PartyId(self.signing.verifying_key().to_bytes())
     }

@@ -113,7 +113,7 @@ impl fmt::Debug for Sealing {
 
 impl Sealing {
     /// Derives the content key and the commitment of an object: HKDF-SHA-256 of the object key,
-    /// with kind ‖ object id as salt and one label for each. Two SHA-256 derivations, about 3 µs.
+    /// with kind ‖ object id as salt and one label for each.
     ///
     /// For writers. A reader has a commitment to check, see [`Sealing::with_commitment`].
     pub fn new(kind: ObjectKind, id: &ObjectId, key: &ObjectKey) -> Self {
