@@ -16,7 +16,6 @@ use commonhold_format::wire::{self, Refusal, Request, Response};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use libp2p::core::ConnectedPoint;
-use libp2p::core::transport::{ListenerId, TransportError};
 use libp2p::kad::store::RecordStore;
 use libp2p::kad::{self, QueryId, QueryResult, Quorum, Record, RecordKey};
 use libp2p::multiaddr::{Multiaddr, Protocol};
@@ -29,6 +28,7 @@ use libp2p::{PeerId, Swarm, identify, ping};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::behaviour::{self, Behaviour, BehaviourEvent, KAD_PROTOCOL};
+use crate::listen::{listen, push_address, with_node};
 use crate::table::{SubnetLimits, believable, ip_of};
 use crate::{CallError, DhtError, Incoming, NetConfig, Peer, StartError};
 
@@ -142,7 +142,7 @@ impl Driver {
                 bootstrap.push(split);
             }
         }
-        listen(&mut swarm, &config.listen, &listening).await?;
+        listen(&mut swarm, &node, &config.listen, &listening).await?;
         Ok(Self {
             swarm,
             node,
@@ -551,87 +551,4 @@ fn call_error(node: NodeId, error: &OutboundFailure) -> CallError {
         }
         OutboundFailure::Io(_) => CallError::Closed { node },
     }
-}
-
-fn with_node(address: Multiaddr, node: &NodeId) -> String {
-    format!("{address}/p2p/{node}")
-}
-
-fn push_address(listening: &Mutex<Vec<String>>, address: Multiaddr, node: &NodeId) {
-    let text = with_node(address, node);
-    let mut listening = listening.lock().unwrap_or_else(PoisonError::into_inner);
-    if !listening.contains(&text) {
-        listening.push(text);
-    }
-}
-
-/// Listens everywhere, and waits until every listener is bound.
-async fn listen(
-    swarm: &mut Swarm<Behaviour>,
-    addresses: &[String],
-    listening: &Mutex<Vec<String>>,
-) -> Result<(), StartError> {
-    let node = node_of(swarm.local_peer_id());
-    let mut waiting: HashMap<ListenerId, String> = HashMap::new();
-    for text in addresses {
-        let bad = |why: String| StartError::BadAddress { address: text.clone(), why };
-        crate::check_address(text).map_err(bad)?;
-        let address: Multiaddr = text.parse().map_err(|error| bad(format!("{error}")))?;
-        probe(&address).map_err(|error| listen_error(text, &error))?;
-        let id = swarm.listen_on(address).map_err(|error| match error {
-            TransportError::Other(error) => listen_error(text, &error),
-            TransportError::MultiaddrNotSupported(_) => bad("no transport listens on it".to_owned()),
-        })?;
-        waiting.insert(id, text.clone());
-    }
-    while !waiting.is_empty() {
-        match swarm.select_next_some().await {
-            SwarmEvent::NewListenAddr { listener_id, address } => {
-                waiting.remove(&listener_id);
-                if let Some(node) = &node {
-                    push_address(listening, address, node);
-                }
-            }
-            SwarmEvent::ListenerError { listener_id, error } => {
-                if let Some(text) = waiting.get(&listener_id) {
-                    return Err(listen_error(text, &error));
-                }
-            }
-            SwarmEvent::ListenerClosed { listener_id, reason: Err(error), .. } => {
-                if let Some(text) = waiting.get(&listener_id) {
-                    return Err(listen_error(text, &error));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Binds the address for a moment, as its only user: libp2p itself shares ports between programs
-/// (SO_REUSEPORT), which would hide that somebody listens there already.
-fn probe(address: &Multiaddr) -> io::Result<()> {
-    let mut parts = address.iter();
-    match (ip_of(address), parts.nth(1)) {
-        (Some(ip), Some(Protocol::Tcp(port))) if port > 0 => {
-            std::net::TcpListener::bind((ip, port)).map(|_| ())
-        }
-        (Some(ip), Some(Protocol::Udp(port))) if port > 0 => {
-            std::net::UdpSocket::bind((ip, port)).map(|_| ())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn listen_error(address: &str, error: &(dyn std::error::Error + 'static)) -> StartError {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let taken =
-            error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse);
-        if taken || error.to_string().contains("Address already in use") {
-            return StartError::PortTaken { address: address.to_owned() };
-        }
-        cause = error.source();
-    }
-    StartError::BadAddress { address: address.to_owned(), why: error.to_string() }
 }

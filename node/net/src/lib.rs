@@ -8,6 +8,7 @@
 mod behaviour;
 mod codec;
 mod driver;
+mod listen;
 mod table;
 
 use std::sync::{Arc, Mutex, PoisonError};
