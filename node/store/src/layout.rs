@@ -20,8 +20,8 @@ const FORMAT_LEN_MAX: u64 = 100;
 /// The places of a store in a folder that this process has locked.
 pub(crate) struct Layout {
     dir: PathBuf,
-    /// Held as long as the store is open.
-    _lock: File,
+    /// Locked as long as the store is open.
+    lock: File,
     is_new: bool,
 }
 
@@ -31,7 +31,7 @@ impl Layout {
         make_folder(dir).map_err(OpenError::io(dir))?;
         let lock = lock(dir)?;
         let is_new = !has_format(dir)?;
-        let layout = Self { dir: dir.to_owned(), _lock: lock, is_new };
+        let layout = Self { dir: dir.to_owned(), lock, is_new };
         if is_new {
             layout.prepare()?
         } else {
@@ -93,6 +93,14 @@ impl Layout {
         write().map_err(OpenError::io(&file))?;
         self.is_new = false;
         Ok(())
+    }
+}
+
+impl Drop for Layout {
+    fn drop(&mut self) {
+        // Closing the file would do, but not while a child process that is just being started has
+        // a copy of the descriptor. What fails here is over when the file is closed.
+        let _ = self.lock.unlock();
     }
 }
 
