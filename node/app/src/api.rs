@@ -78,6 +78,7 @@ impl Api {
                 "no other node is connected: check [network] bootstrap and this machine's network".to_owned(),
             );
         }
+        problems.extend(self.store.failure().map(|error| error.to_string()));
         let storage = self.lends.then(|| {
             let usage = self.store.usage();
             types::Storage {

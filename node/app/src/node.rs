@@ -122,6 +122,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         record,
         known: Mutex::new(HashMap::new()),
         egress: Mutex::new(HashMap::new()),
+        progress: Mutex::new(HashMap::new()),
         turns: Turns::default(),
     });
     let mut tasks = tokio::task::JoinSet::new();
@@ -261,7 +262,7 @@ impl Announcer {
 
     async fn run(&self) {
         /// Free space changes with every chunk, so the record shown to peers is kept fresh …
-        const SHOWN_EVERY: Duration = Duration::from_secs(5);
+        const SHOWN_EVERY: Duration = Duration::from_secs(1);
         /// … and the copy in the DHT is renewed at every so many of those turns.
         const PUBLISHED_EVERY: u64 = RECORD_SECONDS / 4 / SHOWN_EVERY.as_secs();
         let mut published = false;

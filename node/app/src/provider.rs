@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use commonhold_engine::admission::{self, AdmissionRules, Capacity};
 use commonhold_engine::settlement;
@@ -30,6 +30,10 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Node records that are remembered as seen; the oldest half is dropped beyond it.
 const KNOWN_NODES_MAX: usize = 4096;
 
+/// Puts of a contract that has committed nothing for this long are given up when they stand in the
+/// way of new ones: their owner has gone away.
+const ABANDON_AFTER: Duration = Duration::from_secs(600);
+
 /// The provider's half of a node. Also answers for nodes that lend nothing: they show their record
 /// and refuse the rest.
 pub struct Provider {
@@ -49,6 +53,8 @@ pub struct Provider {
     pub known: Mutex<HashMap<NodeId, (PartyId, u64)>>,
     /// Bytes sent to an owner and not yet in a signed receipt.
     pub egress: Mutex<HashMap<ContractId, u64>>,
+    /// When each contract last committed something, or began to put.
+    pub progress: Mutex<HashMap<ContractId, Instant>>,
     /// One change at a time per contract.
     pub turns: Turns<ContractId>,
 }
@@ -240,8 +246,16 @@ impl Provider {
                 format!("the contract covers {} bytes and {held} are used", state.contract.bytes_max),
             ));
         }
+        let idle = locked(&self.progress).entry(contract).or_insert_with(Instant::now).elapsed();
         let store = self.store.clone();
-        blocking(move || store.put(contract, chunk, &bytes)).await?.map_err(|error| {
+        let put = blocking(move || match store.put(contract, chunk, &bytes) {
+            Err(PutError::Busy { .. }) if idle > ABANDON_AFTER => {
+                store.abandon(&contract);
+                store.put(contract, chunk, &bytes)
+            }
+            outcome => outcome,
+        });
+        put.await?.map_err(|error| {
             let reason = match &error {
                 PutError::WrongId => Refusal::Invalid,
                 PutError::QuotaReached { .. } => Refusal::Full,
@@ -280,6 +294,7 @@ impl Provider {
         admission::admit_revision(&state.contract, previous, &revision, &rules, unix_seconds())
             .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
         note.countersign(&self.party);
+        let contract = revision.contract;
         let (store, ledger, signed) = (self.store.clone(), self.ledger.clone(), note.clone());
         blocking(move || {
             store.commit(&revision.contract, &revision, &signed, &adds, &removes).map_err(|error| {
@@ -293,6 +308,7 @@ impl Provider {
             ledger.append(&signed).map_err(|error| Refused::new(Refusal::Quarantined, error.to_string()))
         })
         .await??;
+        locked(&self.progress).insert(contract, Instant::now());
         Ok(Response::Note { note: note.to_bytes() })
     }
 

@@ -56,7 +56,7 @@ pub struct StoreConfig {
     /// The store's folder; made if it is not there.
     pub dir: PathBuf,
     /// Most bytes of all records together, dead ones included. A record is a chunk and a header of
-    /// 80 bytes. The index, about 300 bytes for each chunk, is not counted.
+    /// 80 bytes. The index, about 400 bytes for each chunk, is not counted.
     pub allotted_bytes: u64,
 }
 
@@ -126,7 +126,7 @@ impl Default for Setup {
 
 impl Store {
     /// Opens the store, making it if it is not there. Cuts what a crash has left unacknowledged,
-    /// and reads the whole index once: about a second for a million chunks.
+    /// and reads the whole index once: one to two seconds for a million chunks.
     ///
     /// # Errors
     /// [`OpenError`] names the file that is wrong and what to do.

@@ -81,8 +81,8 @@ impl Owner {
         chunks: Vec<(ChunkId, Vec<u8>)>,
     ) -> Result<Segment, CustodyError> {
         let chunk_len = chunks.first().map_or(0, |(_, bytes)| bytes.len() as u64);
-        let ranked = placement::rank(&self.candidates(), &[], chunk_len, &random_secret());
         let n = usize::from(code.n());
+        let ranked = self.holders_for(chunk_len, n).await;
         if ranked.len() < n {
             let providers = self.candidates().len();
             return Err(if providers >= n {
@@ -134,6 +134,22 @@ impl Owner {
             .and_then(|kept| kept)
             .map_err(CustodyError::Other)?;
         Ok(segment)
+    }
+
+    /// Providers for `n` chunks, best first. What they said of their free space may be out of date,
+    /// so they are asked again before fewer than `n` are taken for an answer.
+    async fn holders_for(&self, chunk_len: u64, n: usize) -> Vec<NodeId> {
+        let rank = || placement::rank(&self.candidates(), &[], chunk_len, &random_secret());
+        let mut ranked = rank();
+        for _ in 0..SEARCHES {
+            if ranked.len() >= n {
+                break;
+            }
+            tokio::time::sleep(SEARCH_PAUSE).await;
+            self.directory.refresh().await;
+            ranked = rank();
+        }
+        ranked
     }
 
     /// The disk quota of the providers is reached: how much they have and how much is needed.

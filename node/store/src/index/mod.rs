@@ -30,7 +30,7 @@ pub(crate) use self::change::{NewRevision, Written};
 pub(crate) use self::value::{Held, Refused};
 
 /// Size of LMDB's map. It is an address range: neither memory nor disk is taken before pages are
-/// used. A chunk takes about 300 bytes, so this is enough for some 50 million.
+/// used. A chunk takes about 400 bytes, so this is enough for some 40 million.
 #[cfg(target_pointer_width = "64")]
 pub(crate) const MAP_LEN: usize = 16 << 30;
 /// Size of LMDB's map where addresses are scarce.
@@ -286,5 +286,39 @@ mod tests {
         for (table, name, key, bytes) in cases {
             assert_eq!(refusal(table, key, bytes), (name, HEXLOWER.encode(key)));
         }
+    }
+
+    #[test]
+    fn attack_41_a_record_that_was_put_because_an_older_one_is_damaged_is_not_replaced_by_it() {
+        let dir = TempDir::new().unwrap();
+        let store = open(dir.path());
+        let deal = deal(1).enter(&store, Role::Provider);
+        let chunk = chunk(1, 100).id;
+        let place = |offset| Place { pack: 5, offset, len: 100 };
+        // Two commits that were under way at once: the second to be written has the older record.
+        let write = |added: Vec<(ChunkId, Place)>, healed: Vec<(ChunkId, Place)>| {
+            let new = NewRevision {
+                id: deal.id,
+                state: store.contract(&deal.id).unwrap(),
+                removed: Vec::new(),
+                appended: Vec::new(),
+                held: vec![(chunk, 0)],
+                added,
+                healed,
+                elsewhere: Vec::new(),
+            };
+            match store.0.index.write_revision(new, store.0.shelf.clone()).unwrap() {
+                Written::Done(moved) => (moved.adopted, moved.freed),
+                Written::Missing(chunks) => panic!("{chunks:?}"),
+            }
+        };
+        let at = |offset| vec![(chunk, place(offset))];
+        // Nothing to heal: nobody holds the chunk.
+        assert_eq!(write(vec![], at(100)), (vec![], vec![]));
+        assert_eq!(write(at(200), vec![]), (at(200), vec![]));
+        assert_eq!(write(at(200), vec![]), (vec![], vec![]));
+        assert_eq!(write(at(100), vec![]), (vec![], vec![]));
+        assert_eq!(write(vec![], at(300)), (at(300), vec![place(200)]));
+        assert_eq!(store.0.index.place(&chunk).unwrap(), Some(place(300)));
     }
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::people::{Chunk, HEADER_LEN, additions, chunk, deal};
 use super::simulated::Simulated;
-use crate::error::{PutError, ReadError};
+use crate::error::{CommitError, PutError, ReadError};
 use crate::{Role, Store};
 
 const RECORD_LEN: u64 = 1000;
@@ -148,6 +148,31 @@ fn attack_41_a_commit_under_way_keeps_what_is_given_up_meanwhile() {
         assert_eq!((usage.used_bytes, usage.pending_bytes, usage.dead_bytes), (RECORD_LEN, 0, 0));
     }
     chunks[0].assert_held(&open(&dir, 1));
+}
+
+#[test]
+fn attack_41_a_chunk_that_is_let_go_while_a_commit_that_adds_it_syncs_is_missing() {
+    let dir = TempDir::new().unwrap();
+    let disk = Simulated::default();
+    let store = disk.open(dir.path());
+    let (a, b) = (deal(1).enter(&store, Role::Provider), deal(2).enter(&store, Role::Provider));
+    let chunks = chunks(0..2);
+    a.keep(&store, &chunks[..1]);
+    chunks.iter().for_each(|chunk| chunk.put(&store, &b).unwrap());
+    let (revision, note) = a.revise(&store, &[], &[0]);
+    disk.watch_syncs({
+        let (store, id) = (store.clone(), a.id);
+        move || store.commit(&id, &revision, &note, &[], &[0]).unwrap()
+    });
+    let refused = b.try_commit(&store, &additions(&chunks), &[]);
+    disk.watch_syncs(|| {});
+    assert!(matches!(refused, Err(CommitError::Missing(missing)) if missing == [chunks[0].id]));
+    assert_eq!(store.with_inventory(&b.id, |it| it.len()), Some(0));
+    assert!(!store.holds(&chunks[0].id));
+    // The other one still waits.
+    assert_eq!(store.usage().pending_bytes, RECORD_LEN);
+    b.keep(&store, &chunks);
+    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
 }
 
 #[test]

@@ -66,6 +66,8 @@ fn a_preview_tells_what_changes_come_to_and_changes_nothing() {
     assert_eq!((preview.held_bytes, preview.held_chunks), (300, 2));
     let root = store.contract(&deal.id).unwrap().revision.unwrap().0.inventory_root;
     assert_eq!(store.with_inventory(&deal.id, |it| (it.root(), it.len())), Some((root, 2)));
+    // What was removed and taken back is still known to be there.
+    assert_eq!(store.preview(&deal.id, &first, &[]).unwrap().inventory_root, root);
 }
 
 #[test]
