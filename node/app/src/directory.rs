@@ -94,6 +94,17 @@ impl Directory {
         self.nodes().get(node).is_some_and(|known| !known.reachable)
     }
 
+    /// How many nodes lend disk, answered the last time and are connected.
+    pub async fn offering(&self) -> usize {
+        let peers = self.net.peers().await;
+        let connected: HashSet<NodeId> =
+            peers.iter().filter(|peer| peer.connected).map(|peer| peer.node).collect();
+        let offers = |known: &&Known| {
+            known.reachable && known.record.offer.is_some() && connected.contains(&known.record.node)
+        };
+        self.nodes().values().filter(offers).count()
+    }
+
     /// Notes that a node answered, or did not.
     pub fn observed(&self, node: &NodeId, answered: bool) {
         if let Some(known) = self.nodes().get_mut(node) {

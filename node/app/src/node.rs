@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use commonhold_drive::{Drive, HeadBoard};
@@ -34,12 +34,14 @@ use crate::turns::Turns;
 const SERVING_MAX: usize = 64;
 /// A node record is valid for this long, and written anew at a quarter of it.
 const RECORD_SECONDS: u64 = 4 * 3600;
-/// How often a fresh node looks for others, until it has found some.
-const SEARCH_FIRST: Duration = Duration::from_millis(300);
-/// How often it looks later.
+/// Pause between two looks for other nodes, while this node is new or knows too few providers.
+const SEARCH_SOON: Duration = Duration::from_millis(300);
+/// How often it looks otherwise.
 const SEARCH_LATER: Duration = Duration::from_secs(60);
-/// How many early looks there are.
-const SEARCHES_FIRST: usize = 20;
+/// How long a node is new.
+const SEARCH_YOUNG: Duration = Duration::from_secs(20);
+/// With fewer reachable providers than the smallest code needs, nothing can be stored.
+const PROVIDERS_ENOUGH: usize = 6;
 /// Difference of clocks that a contract or revision may show.
 const CLOCK_SKEW_SECONDS: u64 = 600;
 
@@ -164,7 +166,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         owner,
         lends: config.provider.enabled,
         url: url.clone(),
-        started: std::time::Instant::now(),
+        started: Instant::now(),
         absent_after_seconds: config.owner.absent_after.0,
     });
     write_durably(&places.api_url(), format!("{url}\n").as_bytes(), 0o644)?;
@@ -204,15 +206,21 @@ async fn serve(service: Arc<Provider>, mut incoming: mpsc::Receiver<Incoming>) {
     }
 }
 
-/// Looks for other nodes: often at first, then now and then.
+/// Looks for other nodes: often at first and whenever too few providers are known, else now and
+/// then.
 async fn search(directory: Directory) {
-    for _ in 0..SEARCHES_FIRST {
-        directory.refresh().await;
-        tokio::time::sleep(SEARCH_FIRST).await;
-    }
+    let begun = Instant::now();
     loop {
-        tokio::time::sleep(SEARCH_LATER).await;
         directory.refresh().await;
+        let refreshed = Instant::now();
+        loop {
+            tokio::time::sleep(SEARCH_SOON).await;
+            let young = begun.elapsed() < SEARCH_YOUNG;
+            let few = directory.offering().await < PROVIDERS_ENOUGH;
+            if young || few || refreshed.elapsed() > SEARCH_LATER {
+                break;
+            }
+        }
     }
 }
 
