@@ -418,24 +418,19 @@ impl NodeApi for Api {
     fn inventory(&self, contract: ContractId, from: u64) -> Answer<'_, types::InventoryPage> {
         Box::pin(async move {
             let store = self.store.clone();
-            let entries = blocking(move || {
-                store.with_inventory(&contract, |inventory| {
-                    let skip = usize::try_from(from).unwrap_or(usize::MAX);
-                    (from..)
-                        .zip(inventory.entries().iter().skip(skip))
-                        .take(types::INVENTORY_PAGE_MAX)
-                        .map(|(index, entry)| types::InventoryEntry {
-                            index,
-                            offset: entry.offset,
-                            len: u64::from(entry.len),
-                            chunk: entry.chunk.map(|chunk| chunk.to_string()),
-                        })
-                        .collect()
-                })
-            })
-            .await?
-            .ok_or_else(|| fault("not_found", "this node has no such contract"))?;
-            Ok(types::InventoryPage { entries })
+            let page = blocking(move || {
+                store.with_inventory(&contract, |it| it.entries_from(from, types::INVENTORY_PAGE_MAX))
+            });
+            let internal = |error: commonhold_store::StoreError| fault("internal", error.to_string());
+            let entries = page.await?.map_err(internal)?.transpose().map_err(internal)?;
+            let entries = entries.ok_or_else(|| fault("not_found", "this node has no such contract"))?;
+            let entries = (from..).zip(entries).map(|(index, entry)| types::InventoryEntry {
+                index,
+                offset: entry.offset,
+                len: u64::from(entry.len),
+                chunk: entry.chunk.map(|chunk| chunk.to_string()),
+            });
+            Ok(types::InventoryPage { entries: entries.collect() })
         })
     }
 

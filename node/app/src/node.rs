@@ -92,7 +92,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let (ledger_dir, ledger_key) = (places.ledger(), home.root.party_key());
     let origin = format!("commonhold/ledger/{}", net.node());
     let (store, ledger) = tokio::task::spawn_blocking(move || -> Result<(Store, Ledger)> {
-        let store = Store::open(StoreConfig { dir: store_dir, allotted_bytes: allotted })?;
+        let store = Store::open(StoreConfig::new(store_dir, allotted))?;
         let ledger = Ledger::open(&ledger_dir, ledger_key, origin)?;
         provider::reconcile(&store, &ledger)?;
         Ok((store, ledger))

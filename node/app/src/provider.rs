@@ -20,7 +20,7 @@ use commonhold_format::statement::{Receipt, Revision, Statement};
 use commonhold_format::wire::{self, Addition, INVENTORY_PAGE_MAX, Refusal, Request, Response};
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
-use commonhold_store::{CommitError, ContractState, PutError, ReadError, Role, Store};
+use commonhold_store::{CommitError, ContractState, PutError, ReadError, Role, Store, StoreError};
 
 use crate::clock::unix_seconds;
 use crate::turns::Turns;
@@ -185,7 +185,7 @@ impl Provider {
         let usage = self.store.usage();
         let capacity = Capacity {
             allotted_bytes: usage.allotted_bytes,
-            used_bytes: usage.used_bytes,
+            used_bytes: usage.allotted_bytes - usage.free_bytes,
             promised_bytes: 0,
         };
         let me = (self.party.id(), self.net.node());
@@ -227,13 +227,11 @@ impl Provider {
     async fn inventory_page(&self, from: NodeId, contract: ContractId, first: u64) -> Answer {
         self.state_for_owner(from, contract).await?;
         let store = self.store.clone();
-        let entries = blocking(move || {
-            store.with_inventory(&contract, |inventory| {
-                let skip = usize::try_from(first).unwrap_or(usize::MAX);
-                inventory.entries().iter().skip(skip).take(INVENTORY_PAGE_MAX).copied().collect()
-            })
-        })
-        .await?;
+        let page = blocking(move || {
+            store.with_inventory(&contract, |inventory| inventory.entries_from(first, INVENTORY_PAGE_MAX))
+        });
+        let unreadable = |error: StoreError| Refused::new(Refusal::Quarantined, error.to_string());
+        let entries = page.await?.map_err(unreadable)?.transpose().map_err(unreadable)?;
         Ok(Response::InventoryPage { entries: entries.unwrap_or_default() })
     }
 
@@ -258,7 +256,7 @@ impl Provider {
         put.await?.map_err(|error| {
             let reason = match &error {
                 PutError::WrongId => Refusal::Invalid,
-                PutError::QuotaReached { .. } => Refusal::Full,
+                PutError::QuotaReached { .. } | PutError::DiskFull => Refusal::Full,
                 PutError::Busy { .. } => Refusal::Busy,
                 _ => Refusal::Quarantined,
             };
@@ -300,6 +298,7 @@ impl Provider {
             store.commit(&revision.contract, &revision, &signed, &adds, &removes).map_err(|error| {
                 let reason = match &error {
                     CommitError::Missing(_) => Refusal::Unknown,
+                    CommitError::Failed(StoreError::Full { .. }) => Refusal::Full,
                     CommitError::Failed { .. } => Refusal::Quarantined,
                     _ => Refusal::Invalid,
                 };
@@ -340,11 +339,11 @@ impl Provider {
             ));
         }
         let store = self.store.clone();
-        let (proof, disk_fault) = blocking(move || {
+        let proof = blocking(move || {
             let mut disk_fault = None;
             let proof = store.with_inventory(&challenge.contract, |inventory| {
-                audit::prove(&challenge, inventory, |chunk| match store.read(chunk) {
-                    Ok(bytes) => Some(bytes),
+                audit::prove(&challenge, inventory, |chunk, _, leaf| match inventory.prove(chunk, leaf) {
+                    Ok(shown) => Some(shown),
                     Err(ReadError::NotHeld | ReadError::Damaged { .. }) => None,
                     Err(error) => {
                         disk_fault = Some(error.to_string());
@@ -352,13 +351,13 @@ impl Provider {
                     }
                 })
             });
-            (proof, disk_fault)
-        })
-        .await?;
-        // A disk that cannot be read is not a chunk that is lost: say which it is.
-        if let Some(fault) = disk_fault {
-            return Err(Refused::new(Refusal::Quarantined, fault));
-        }
+            // A disk that cannot be read is not a chunk that is lost: say which it is.
+            match (disk_fault, proof.and_then(Option::transpose)) {
+                (Some(fault), _) => Err(fault),
+                (None, proof) => proof.map_err(|error| error.to_string()),
+            }
+        });
+        let proof = proof.await?.map_err(|fault| Refused::new(Refusal::Quarantined, fault))?;
         let proof = proof.ok_or_else(|| Refused::new(Refusal::Unknown, "this node has no such contract"))?;
         Ok(Response::Proof { proof })
     }

@@ -1,20 +1,19 @@
-//! The book of contracts: what is on record of each, and its inventory in memory.
+//! The book of contracts: what is on record of each. Inventories stay on the disk.
 //!
-//! Invariant: whoever has no account locked sees the state that is durable. An account that is not
-//! locked has the inventory that its last revision describes. Not here: writing (the index).
+//! Invariant: what is read here is durable, and only whoever has a contract's turn changes it. Not
+//! here: writing (the index).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use commonhold_format::ids::{ChunkId, ContractId};
-use commonhold_format::inventory::{Inventory, InventoryEntry};
+use commonhold_format::ids::ContractId;
 use commonhold_format::note::SignedNote;
 use commonhold_format::statement::{Contract, Receipt, Revision};
 use commonhold_format::tree::Hash;
-use commonhold_format::wire::Addition;
 
-use crate::error::{BookError, OpenError, StoreError};
+use crate::error::StoreError;
 use crate::index::Index;
+use crate::inventory::Shape;
 
 /// On which side of a contract this node stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +48,8 @@ pub struct ContractState {
     pub audits_failed: u64,
     /// Evidence of the last audit that had any; zeros before.
     pub evidence: Hash,
+    /// The contract has ended, and its inventory is given up: its chunks are in the trash.
+    pub given_up: bool,
 }
 
 impl ContractState {
@@ -64,12 +65,24 @@ impl ContractState {
             audits_passed: 0,
             audits_failed: 0,
             evidence: [0; 32],
+            given_up: false,
         }
     }
 
     /// Is the note signed by both parties?
     pub(crate) fn both_signed(&self, note: &SignedNote) -> bool {
         note.is_signed_by(&self.contract.owner) && note.is_signed_by(&self.contract.provider)
+    }
+
+    /// What the last revision says of the inventory.
+    pub(crate) fn shape(&self) -> Shape {
+        self.revision.as_ref().map_or_else(Shape::empty, |(revision, _)| Shape {
+            entries: revision.entries,
+            span: revision.span,
+            held_bytes: revision.held_bytes,
+            held_chunks: revision.held_chunks,
+            root: revision.inventory_root,
+        })
     }
 
     /// The state with `revision` as the last one; the time since the one before is counted.
@@ -104,6 +117,19 @@ pub struct Preview {
 }
 
 impl Preview {
+    /// What the revision behind `last` would say of an inventory.
+    pub(crate) fn new(last: &ContractState, shape: &Shape) -> Self {
+        let last = last.revision.as_ref().map_or(0, |(last, _)| last.sequence);
+        Self {
+            sequence: last.saturating_add(1),
+            inventory_root: shape.root,
+            entries: shape.entries,
+            span: shape.span,
+            held_bytes: shape.held_bytes,
+            held_chunks: shape.held_chunks,
+        }
+    }
+
     /// Does the revision say exactly this?
     pub(crate) fn is(&self, revision: &Revision) -> bool {
         self.sequence == revision.sequence
@@ -115,163 +141,33 @@ impl Preview {
     }
 }
 
-/// What was done to an inventory, so that it can be written or undone.
-#[derive(Default)]
-pub(crate) struct Change {
-    /// Removed entries as they were, with their indices.
-    pub(crate) removed: Vec<(u64, InventoryEntry)>,
-    /// New entries, with their indices.
-    pub(crate) appended: Vec<(u64, InventoryEntry)>,
-}
-
-/// A contract's inventory. Whoever has it locked is the only one who changes the contract.
-pub(crate) struct Account {
-    /// Shared with those who look at it; a change copies it while somebody does.
-    inventory: Arc<Inventory>,
-    /// Chunks of the inventory and their indices.
-    held: HashMap<ChunkId, u64>,
-}
-
-impl Account {
-    fn new(inventory: Inventory) -> Self {
-        let held = (0u64..)
-            .zip(inventory.entries())
-            .filter_map(|(index, entry)| entry.chunk.map(|chunk| (chunk, index)))
-            .collect();
-        Self { inventory: Arc::new(inventory), held }
-    }
-
-    pub(crate) fn inventory(&self) -> Arc<Inventory> {
-        self.inventory.clone()
-    }
-
-    /// The index of a chunk in the inventory.
-    pub(crate) fn index_of(&self, chunk: &ChunkId) -> Option<u64> {
-        self.held.get(chunk).copied()
-    }
-
-    /// Removes, then appends; answers what that comes to after `last`, and how to undo it. On an
-    /// error nothing has changed.
-    pub(crate) fn apply(
-        &mut self,
-        last: Option<&Revision>,
-        adds: &[Addition],
-        removes: &[u64],
-    ) -> Result<(Preview, Change), BookError> {
-        let mut change = Change::default();
-        if let Err(error) = self.try_apply(adds, removes, &mut change) {
-            self.undo(change);
-            return Err(error);
-        }
-        let preview = Preview {
-            sequence: last.map_or(0, |last| last.sequence).saturating_add(1),
-            inventory_root: self.inventory.root(),
-            entries: self.inventory.len(),
-            span: self.inventory.span(),
-            held_bytes: self.inventory.held_bytes(),
-            held_chunks: self.inventory.held_chunks(),
-        };
-        Ok((preview, change))
-    }
-
-    fn try_apply(
-        &mut self,
-        adds: &[Addition],
-        removes: &[u64],
-        change: &mut Change,
-    ) -> Result<(), BookError> {
-        let inventory = Arc::make_mut(&mut self.inventory);
-        for index in removes {
-            let entry = inventory.remove(*index)?;
-            if let Some(chunk) = entry.chunk {
-                self.held.remove(&chunk);
-            }
-            change.removed.push((*index, entry));
-        }
-        for add in adds {
-            if self.held.contains_key(&add.chunk) {
-                continue;
-            }
-            let index = inventory.push(add.chunk, add.len)?;
-            self.held.insert(add.chunk, index);
-            let entry = inventory.entry(index).expect("the entry was just appended");
-            change.appended.push((index, entry));
-        }
-        Ok(())
-    }
-
-    /// Takes a change back.
-    pub(crate) fn undo(&mut self, change: Change) {
-        let inventory = Arc::make_mut(&mut self.inventory);
-        for (_, entry) in change.appended.iter().rev() {
-            inventory.pop();
-            if let Some(chunk) = entry.chunk {
-                self.held.remove(&chunk);
-            }
-        }
-        for (index, entry) in change.removed.into_iter().rev() {
-            if let Some(chunk) = entry.chunk {
-                inventory.refill(index, chunk).expect("the hole was made by the change that is undone");
-                self.held.insert(chunk, index);
-            }
-        }
-    }
-}
-
 /// A contract of the book.
 pub(crate) struct Page {
-    account: Mutex<Account>,
-    /// What is durable. It is written by whoever has the account locked, and read by anybody
-    /// without waiting for a commit that is under way.
-    state: RwLock<ContractState>,
+    /// Held by whoever changes the contract.
+    turn: Mutex<()>,
+    /// What is durable. It is written by whoever has the turn, and read by anybody without waiting
+    /// for a commit that is under way.
+    state: RwLock<Arc<ContractState>>,
 }
 
 impl Page {
-    fn new(state: ContractState, inventory: Inventory) -> Self {
-        Self { account: Mutex::new(Account::new(inventory)), state: RwLock::new(state) }
+    fn new(state: ContractState) -> Self {
+        Self { turn: Mutex::default(), state: RwLock::new(Arc::new(state)) }
     }
 
-    pub(crate) fn state(&self) -> ContractState {
+    pub(crate) fn state(&self) -> Arc<ContractState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn role(&self) -> Role {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).role
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        // It guards the order of changes alone, so a panic elsewhere leaves nothing half done.
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn account(&self) -> MutexGuard<'_, Account> {
-        // A panic in between could leave an inventory that no revision describes. Every commit
-        // compares it with a signed root before anything is written, so nothing wrong is kept.
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Enters a state that is durable. The caller has the turn.
+    pub(crate) fn enter(&self, _turn: &MutexGuard<'_, ()>, state: ContractState) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
-
-    /// Enters a state that is durable. The caller has the account locked.
-    pub(crate) fn enter(&self, _account: &mut Account, state: ContractState) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-}
-
-/// The holdings must be those of the inventories, each once.
-fn check_holdings(index: &Index, pages: &HashMap<ContractId, Arc<Page>>) -> Result<(), OpenError> {
-    let mut seen: HashMap<ContractId, u64> = HashMap::new();
-    index.each_holding(|chunk, contract, held| {
-        let page = pages.get(contract).ok_or("there is no such contract")?;
-        if page.account().index_of(chunk) != Some(held.index) {
-            return Err("the contract's inventory has the chunk elsewhere or not at all".to_owned());
-        }
-        if held.provided != (page.role() == Role::Provider) {
-            return Err("the contract is one of the other role".to_owned());
-        }
-        *seen.entry(*contract).or_default() += 1;
-        Ok(())
-    })?;
-    for (id, page) in pages {
-        if seen.get(id).copied().unwrap_or(0) != page.account().held.len() as u64 {
-            let why = "a chunk of its inventory is not among the holdings".to_owned();
-            return Err(OpenError::Book { contract: id.to_string(), why });
-        }
-    }
-    Ok(())
 }
 
 /// All contracts.
@@ -282,22 +178,11 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// Reads the whole book from the index, and checks each inventory against its last revision
-    /// and the holdings against the inventories.
-    pub(crate) fn load(index: &Index) -> Result<Self, OpenError> {
-        let mut pages = HashMap::new();
-        for (id, state) in index.contracts()? {
-            let damaged = |why: String| OpenError::Book { contract: id.to_string(), why };
-            let inventory =
-                Inventory::from_entries(index.entries(&id)?).map_err(|error| damaged(error.to_string()))?;
-            let root = state.revision.as_ref().map(|(revision, _)| revision.inventory_root);
-            if root.unwrap_or(Inventory::new().root()) != inventory.root() {
-                return Err(damaged("its inventory does not have the root of its last revision".to_owned()));
-            }
-            pages.insert(id, Arc::new(Page::new(state, inventory)));
-        }
-        check_holdings(index, &pages)?;
-        Ok(Self { pages: RwLock::new(pages), entering: Mutex::default() })
+    /// Reads what is on record of all contracts.
+    pub(crate) fn load(index: &Index) -> Result<Self, StoreError> {
+        let contracts = index.contracts()?;
+        let pages = contracts.into_iter().map(|(id, state)| (id, Arc::new(Page::new(state))));
+        Ok(Self { pages: RwLock::new(pages.collect()), entering: Mutex::default() })
     }
 
     /// The page of a contract.
@@ -326,7 +211,7 @@ impl Book {
             return Ok(());
         }
         write(&state)?;
-        let page = Arc::new(Page::new(state, Inventory::new()));
+        let page = Arc::new(Page::new(state));
         self.pages.write().unwrap_or_else(PoisonError::into_inner).insert(id, page);
         Ok(())
     }

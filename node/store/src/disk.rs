@@ -10,23 +10,31 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{FallocateFlags, fallocate};
+
 /// Where packs are.
 pub(crate) trait Disk: Send + Sync {
-    /// Makes an empty file; its name is durable on return.
+    /// Makes an empty file. Its name is durable after the next [`Disk::sync_folder`].
     fn create(&self, path: &Path) -> io::Result<Arc<dyn PackFile>>;
     /// Opens a file that is there, to read and write.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn PackFile>>;
-    /// Removes a file. After a crash it may be there again.
+    /// Removes a file. After a crash before the next [`Disk::sync_folder`] it may be there again.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a folder durable.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 }
 
 /// A pack's file. Writes are durable after the next [`PackFile::sync`] that began after them.
 pub(crate) trait PackFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
-    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes the parts one behind the other.
+    fn write(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
+    /// Takes space on the disk for what will be written there, and leaves the length as it is. A
+    /// file system that cannot do that succeeds without.
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
     fn sync(&self) -> io::Result<()>;
-    /// Cuts the file; durable on return.
+    /// Cuts the file, and what was allocated behind it; durable on return.
     fn cut(&self, len: u64) -> io::Result<()>;
 }
 
@@ -36,11 +44,7 @@ pub(crate) struct FileSystem;
 impl Disk for FileSystem {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn PackFile>> {
         // One that is there already was left by a removal that failed; nothing in it is needed.
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-        if let Some(folder) = path.parent() {
-            sync_folder(folder)?;
-        }
-        Ok(Arc::new(file))
+        Ok(Arc::new(File::options().read(true).write(true).create(true).truncate(true).open(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn PackFile>> {
@@ -49,6 +53,10 @@ impl Disk for FileSystem {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        sync_folder(folder)
     }
 }
 
@@ -61,8 +69,19 @@ impl PackFile for File {
         self.read_exact_at(bytes, offset)
     }
 
-    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+    fn write(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+        for part in parts {
+            self.write_all_at(part, offset)?;
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        match fallocate(self, FallocateFlags::KEEP_SIZE, offset, len) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -79,4 +98,9 @@ impl PackFile for File {
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Is there no space left, for this user or at all?
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

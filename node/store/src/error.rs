@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use commonhold_format::ids::ChunkId;
 
+use crate::record::StoreId;
+
 /// The index, or the store as a whole, has failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -14,8 +16,16 @@ pub enum StoreError {
         /// The first error.
         why: String,
     },
+    /// There is no space on the file system. Nothing has changed, and the store goes on.
+    #[error("there is no space on the store's file system ({why}): free some")]
+    Full {
+        /// The operating system's reason.
+        why: String,
+    },
     /// The index holds something that it cannot hold.
-    #[error("the index is damaged: database {database}, key {key}: {why}")]
+    #[error(
+        "the index is damaged: database {database}, key {key}: {why}; `store rebuild-index` makes it anew"
+    )]
     Damaged {
         /// Name of the database.
         database: &'static str,
@@ -57,23 +67,30 @@ pub enum OpenError {
         /// The file or folder.
         file: PathBuf,
     },
-    /// A pack that the index needs is not there or too short.
-    #[error("{} is missing or shorter than the index knows it: is the right disk mounted?", file.display())]
+    /// A pack that the index needs is not there, too short, or not the one that it should be.
+    #[error(
+        "{} {why}: is the right disk mounted, and is it healthy? `store rebuild-index` accepts the loss",
+        file.display()
+    )]
     Pack {
         /// The file.
         file: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// This is the store of another node, or an older one of this node.
+    #[error("{} is store {found}, and this node's is {expected}: mount the right disk", dir.display())]
+    OtherStore {
+        /// The store's folder.
+        dir: PathBuf,
+        /// The id that is there.
+        found: StoreId,
+        /// The id that should be.
+        expected: StoreId,
     },
     /// The index is damaged.
     #[error(transparent)]
     Index(#[from] StoreError),
-    /// A revision or contract in the index does not fit the rest.
-    #[error("the index is damaged: contract {contract}: {why}")]
-    Book {
-        /// The contract.
-        contract: String,
-        /// What does not fit.
-        why: String,
-    },
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {
@@ -113,6 +130,9 @@ pub enum PutError {
         /// Bytes waiting.
         waiting: u64,
     },
+    /// The file system has no space. Nothing has changed, and the store goes on.
+    #[error("there is no space on the store's file system: free some")]
+    DiskFull,
     /// The store has stopped.
     #[error(transparent)]
     Failed(#[from] StoreError),
@@ -150,6 +170,9 @@ pub enum BookError {
     /// The contract is not in the book.
     #[error("the contract is not known here")]
     Unknown,
+    /// The contract has ended, and its inventory was given up.
+    #[error("the contract has ended and its inventory was given up")]
+    GivenUp,
     /// A signature is missing or wrong.
     #[error("the note needs the signatures of owner and provider")]
     Unsigned,
@@ -204,6 +227,15 @@ impl From<BookError> for CommitError {
         match error {
             BookError::Store(error) => Self::Failed(error),
             error => Self::Book(error),
+        }
+    }
+}
+
+impl From<crate::inventory::EditError<StoreError>> for BookError {
+    fn from(error: crate::inventory::EditError<StoreError>) -> Self {
+        match error {
+            crate::inventory::EditError::Refused(error) => Self::Change(error),
+            crate::inventory::EditError::Blocks(error) => Self::Store(error),
         }
     }
 }

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use crate::disk::sync_folder;
 use crate::error::OpenError;
 use crate::pack::pack_number;
+use crate::record::StoreId;
 
-/// What the format file says, and a newline.
-const FORMAT: &str = "commonhold-store 1";
+/// The first line of the format file; the second is the store's id.
+const FORMAT: &str = "commonhold-store 2";
 /// A format file is never longer; what is longer is not read.
 const FORMAT_LEN_MAX: u64 = 100;
 
@@ -22,22 +23,60 @@ pub(crate) struct Layout {
     dir: PathBuf,
     /// Locked as long as the store is open.
     lock: File,
+    id: StoreId,
     is_new: bool,
 }
 
 impl Layout {
-    /// Makes and locks the folder, and checks what is in it.
-    pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
+    /// Locks the folder and checks what is in it. A folder that is not there is made, but not when
+    /// the node knows of a store: then it is missing.
+    pub(crate) fn open(dir: &Path, known: Option<StoreId>) -> Result<Self, OpenError> {
+        if known.is_some() && !dir.join("format").exists() {
+            return Err(OpenError::Missing { file: dir.join("format") });
+        }
         make_folder(dir).map_err(OpenError::io(dir))?;
         let lock = lock(dir)?;
-        let is_new = !has_format(dir)?;
-        let layout = Self { dir: dir.to_owned(), lock, is_new };
+        let found = read_format(dir)?;
+        let is_new = found.is_none();
+        let id = match found {
+            Some(id) => id,
+            None => StoreId(random(dir)?),
+        };
+        if let Some(expected) = known.filter(|known| *known != id) {
+            return Err(OpenError::OtherStore { dir: dir.to_owned(), found: id, expected });
+        }
+        let layout = Self { dir: dir.to_owned(), lock, id, is_new };
         if is_new {
             layout.prepare()?
         } else {
             layout.check()?
         }
         Ok(layout)
+    }
+
+    /// Locks the folder of a store that must be there, whatever has become of its index.
+    pub(crate) fn of_packs(dir: &Path, known: Option<StoreId>) -> Result<Self, OpenError> {
+        let missing = |file: PathBuf| OpenError::Missing { file };
+        let id = read_format(dir)?.ok_or_else(|| missing(dir.join("format")))?;
+        let layout = Self { dir: dir.to_owned(), lock: lock(dir)?, id, is_new: false };
+        if let Some(expected) = known.filter(|known| *known != id) {
+            return Err(OpenError::OtherStore { dir: dir.to_owned(), found: id, expected });
+        }
+        if layout.packs().is_dir() { Ok(layout) } else { Err(missing(layout.packs())) }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The store's id.
+    pub(crate) fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// Was there no store before?
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     pub(crate) fn index(&self) -> PathBuf {
@@ -85,7 +124,7 @@ impl Layout {
         }
         let (partial, file) = (self.dir.join("format.partial"), self.dir.join("format"));
         let write = || -> io::Result<()> {
-            fs::write(&partial, format!("{FORMAT}\n"))?;
+            fs::write(&partial, format!("{FORMAT}\n{}\n", self.id))?;
             File::open(&partial)?.sync_all()?;
             fs::rename(&partial, &file)?;
             sync_folder(&self.dir)
@@ -125,20 +164,29 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Is there a format file? It must name the format that this code knows.
-fn has_format(dir: &Path) -> Result<bool, OpenError> {
+/// Random bytes for a new store.
+pub(crate) fn random(dir: &Path) -> Result<[u8; 16], OpenError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| OpenError::io(dir)(io::Error::other(error.to_string())))?;
+    Ok(bytes)
+}
+
+/// The id in the format file, if there is one. It must name the format that this code knows.
+fn read_format(dir: &Path) -> Result<Option<StoreId>, OpenError> {
     let file = dir.join("format");
     let len = match fs::metadata(&file) {
         Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(OpenError::io(&file)(error)),
     };
     let bytes =
         if len <= FORMAT_LEN_MAX { fs::read(&file).map_err(OpenError::io(&file))? } else { Vec::new() };
-    match bytes.strip_suffix(b"\n") {
-        Some(line) if line == FORMAT.as_bytes() => Ok(true),
-        _ => {
-            let found = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+    let text = String::from_utf8_lossy(&bytes);
+    let id = text.strip_prefix(FORMAT).and_then(|rest| rest.strip_prefix('\n')?.strip_suffix('\n'));
+    match id.and_then(|id| id.parse().ok()) {
+        Some(id) => Ok(Some(id)),
+        None => {
+            let found = text.lines().next().unwrap_or_default().to_owned();
             Err(OpenError::Version { file, found, expected: FORMAT })
         }
     }

@@ -1,21 +1,31 @@
-//! What a node keeps on disk: chunks in append-only packs, the book of contracts, and the owner's
-//! index of segments (spec/store.md).
+//! What a node keeps on disk: chunks and the book of contracts in append-only packs, and an index
+//! over them (spec/store.md).
 //!
 //! Invariant: the index never names bytes that were not synced before; whatever was acknowledged is
 //! there after a crash at any moment; a chunk is served only when its bytes give its id. After the
-//! first failed write or sync nothing is acknowledged any more. Not here: who may ask for what, and
-//! what a chunk means.
+//! first failed sync nothing is acknowledged any more. Not here: who may ask for what, and what a
+//! chunk means.
 
 mod book;
+mod check;
 mod commit;
+mod compaction;
 mod disk;
 mod error;
+mod figures;
 mod halt;
 mod index;
+mod inventory;
 mod layout;
+mod look;
+mod opening;
 mod pack;
+mod rebuild;
 mod record;
+mod scrub;
 mod shelf;
+mod trash;
+mod walk;
 
 #[cfg(test)]
 extern crate self as commonhold_store;
@@ -24,24 +34,28 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use commonhold_format::ids::{ChunkId, ContractId, SegmentId};
-use commonhold_format::inventory::Inventory;
 use commonhold_format::note::SignedNote;
 use commonhold_format::segment::Segment;
 use commonhold_format::statement::{AuditOutcome, Contract, Receipt, Statement};
-use commonhold_format::tree::{CHUNK_LEN_MAX, Hash, chunk_id};
-use commonhold_format::wire::Addition;
+use commonhold_format::tree::{CHUNK_LEN_MAX, Hash, LeafProof, chunk_id, chunk_id_and_subtrees};
 
 pub use book::{ContractState, Preview, Role};
+pub use check::{CheckReport, Finding};
+pub use compaction::{Compacted, Stop};
 pub use error::{BookError, CommitError, OpenError, PutError, ReadError, StoreError};
+pub use look::InventoryAt;
+pub use rebuild::{RebuildReport, rebuild_index};
+pub use record::StoreId;
+pub use scrub::{Rot, ScrubSlice};
 
 use book::{Book, Page};
-use disk::{Disk, FileSystem};
 use halt::Halt;
-use index::Index;
+use index::{Found, Index, Writer};
 use layout::Layout;
-use pack::Packs;
+use opening::Setup;
 use record::Place;
 use shelf::Shelf;
 
@@ -50,32 +64,59 @@ use shelf::Shelf;
 /// it never commits takes a bounded part of the disk.
 pub const PENDING_BYTES_MAX: u64 = 256 << 20;
 
+/// How long a chunk stays in the trash unless the operator says otherwise: 7 days.
+pub const TRASH_TERM_SECONDS: u64 = 7 * 86_400;
+
 /// Where a store is and how much it may hold.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// The store's folder; made if it is not there.
     pub dir: PathBuf,
-    /// Most bytes of all records together, dead ones included. A record is a chunk and a header of
-    /// 80 bytes. The index, about 400 bytes for each chunk, is not counted.
+    /// What the operator lends: most bytes of all packs together, the reserve of compaction
+    /// included. The index, about 400 bytes for each chunk, is not counted.
     pub allotted_bytes: u64,
+    /// How long a chunk that nobody holds any more stays in the trash, seconds.
+    pub trash_term_seconds: u64,
+    /// The id of the store that this node had before, if it had one: then no new one is made, and
+    /// no other one is opened.
+    pub known: Option<StoreId>,
 }
 
-/// How the lent disk is used, in bytes of records: used = live + pending + dead.
+impl StoreConfig {
+    /// A store that may be new, with the default term of the trash.
+    pub fn new(dir: impl Into<PathBuf>, allotted_bytes: u64) -> Self {
+        Self { dir: dir.into(), allotted_bytes, trash_term_seconds: TRASH_TERM_SECONDS, known: None }
+    }
+}
+
+/// How the lent disk is used, in bytes: used + trash + dead + reserve + free = allotted, and when
+/// that cannot be, `excess_bytes` is what is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// What the operator lends.
     pub allotted_bytes: u64,
-    /// What records take, pending and dead ones included.
+    /// Records of chunks that are held or wait for their commit, of the book, and headers of packs.
     pub used_bytes: u64,
+    /// What of it is records of chunks that are held.
+    pub live_bytes: u64,
     /// What of it was put and not yet committed.
     pub pending_bytes: u64,
-    /// What of it nothing needs any more. It is free again when all of its pack is dead, or, for
-    /// what was never committed, at the next opening.
+    /// What of it is the book.
+    pub book_bytes: u64,
+    /// Records of chunks in the trash.
+    pub trash_bytes: u64,
+    /// What nothing needs any more and compaction makes free.
     pub dead_bytes: u64,
+    /// What compaction may need and puts may not have.
+    pub reserve_bytes: u64,
     /// What can still be taken in.
     pub free_bytes: u64,
+    /// What is kept beyond what is lent, after an operator has lowered it.
+    pub excess_bytes: u64,
     /// Chunks held; pending ones are not counted.
     pub chunks: u64,
+    /// Chunks in the trash.
+    pub trash_chunks: u64,
 }
 
 /// A contract of this owner under which a chunk is.
@@ -95,38 +136,49 @@ pub struct Holding {
 pub struct Store(Arc<Shared>);
 
 struct Shared {
-    // Dropped first: its writer ends, and with it the last user of the shelf.
-    index: Index,
+    // Dropped first: its thread ends, and with it the last user of index and shelf.
+    writer: Writer,
+    _early_syncs: EarlySyncs,
     shelf: Arc<Shelf>,
+    index: Arc<Index>,
     book: Book,
     halt: Arc<Halt>,
+    /// One compaction, scrub or check at a time.
+    upkeep: std::sync::Mutex<()>,
     allotted_bytes: u64,
+    reserve_bytes: u64,
+    trash_term_seconds: u64,
+    /// Unix seconds.
+    clock: opening::Clock,
     // Dropped last: then nobody writes to the folder any more.
-    _layout: Layout,
+    layout: Layout,
 }
 
-/// What tests set otherwise.
-struct Setup {
-    disk: Arc<dyn Disk>,
-    map_len: usize,
-    pack_len_max: u64,
-    pending_bytes_max: u64,
+/// The thread that syncs early; it ends with this.
+struct EarlySyncs(Arc<Shelf>, Option<JoinHandle<()>>);
+
+impl EarlySyncs {
+    fn start(shelf: &Arc<Shelf>) -> std::io::Result<Self> {
+        let packs = shelf.clone();
+        let thread = std::thread::Builder::new().name("store-sync".to_owned());
+        let thread = thread.spawn(move || packs.packs.sync_early())?;
+        Ok(Self(shelf.clone(), Some(thread)))
+    }
 }
 
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            disk: Arc::new(FileSystem),
-            map_len: index::MAP_LEN,
-            pack_len_max: pack::PACK_LEN_MAX,
-            pending_bytes_max: PENDING_BYTES_MAX,
+impl Drop for EarlySyncs {
+    fn drop(&mut self) {
+        self.0.packs.end_early_syncs();
+        if let Some(thread) = self.1.take() {
+            // Should it have panicked, commits have synced by themselves.
+            let _ = thread.join();
         }
     }
 }
 
 impl Store {
-    /// Opens the store, making it if it is not there. Cuts what a crash has left unacknowledged,
-    /// and reads the whole index once: one to two seconds for a million chunks.
+    /// Opens the store, making it if it is not there, and cuts what a crash has left
+    /// unacknowledged. Takes as long with a million chunks as with one.
     ///
     /// # Errors
     /// [`OpenError`] names the file that is wrong and what to do.
@@ -134,19 +186,9 @@ impl Store {
         Self::open_with(config, Setup::default())
     }
 
-    fn open_with(config: StoreConfig, setup: Setup) -> Result<Self, OpenError> {
-        let halt = Arc::new(Halt::default());
-        let mut layout = Layout::open(&config.dir)?;
-        let index = Index::open(&layout.index(), setup.map_len, halt.clone())?;
-        let book = Book::load(&index)?;
-        // Read here so that one that does not decode is found before anybody relies on the list.
-        index.segments()?;
-        let live = index.places()?;
-        let packs = Packs::open(setup.disk, &layout.packs(), &live, setup.pack_len_max, halt.clone())?;
-        let shelf = Arc::new(Shelf::new(packs, config.allotted_bytes, setup.pending_bytes_max));
-        layout.finish()?;
-        let allotted_bytes = config.allotted_bytes;
-        Ok(Self(Arc::new(Shared { index, shelf, book, halt, allotted_bytes, _layout: layout })))
+    /// The store's id, for [`StoreConfig::known`].
+    pub fn id(&self) -> StoreId {
+        self.0.layout.id()
     }
 
     /// Why the store has stopped, if it has: after a failed write or sync it takes in and
@@ -157,28 +199,33 @@ impl Store {
 
     /// Takes a chunk of 1 to [`CHUNK_LEN_MAX`] bytes in under a contract that this node provides.
     /// It is not durable, and counts for nothing, before a commit adds it; after a restart it is
-    /// gone. A chunk that is here already, under whatever contract, is read and checked, and
-    /// nothing is written; when it turns out to be damaged the new bytes take its place, here at
-    /// once and in the index with the next commit under this contract.
+    /// gone. A chunk that is here already, under whatever contract or in the trash, is read and
+    /// checked, and nothing is written; when it turns out to be damaged the new bytes take its
+    /// place, here at once and in the index with the next commit under this contract.
     ///
     /// # Errors
     /// [`PutError`].
     pub fn put(&self, contract: ContractId, chunk: ChunkId, bytes: &[u8]) -> Result<(), PutError> {
         let store = &*self.0;
-        if bytes.is_empty() || bytes.len() > CHUNK_LEN_MAX || chunk_id(bytes) != chunk {
+        if bytes.is_empty() || bytes.len() > CHUNK_LEN_MAX {
+            return Err(PutError::WrongId);
+        }
+        let (id, roots) = chunk_id_and_subtrees(bytes);
+        if id != chunk {
             return Err(PutError::WrongId);
         }
         store.halt.check()?;
-        if !store.book.page(&contract).is_some_and(|page| page.role() == Role::Provider) {
+        let page = store.book.page(&contract).map(|page| page.state());
+        if !page.is_some_and(|state| state.role == Role::Provider && !state.given_up) {
             return Err(PutError::Unknown);
         }
         let _turn = store.shelf.turn(&chunk);
-        let heals = match self.read(&chunk) {
+        let heals = match self.0.read_from(&chunk, |chunk| self.0.any_place(chunk)) {
             Ok(_) => return Ok(()),
             Err(ReadError::NotHeld) => false,
             Err(_) => store.index.place(&chunk)?.is_some(),
         };
-        store.shelf.take_in(contract, chunk, bytes, heals)
+        store.shelf.take_in(contract, chunk, bytes, &roots, heals)
     }
 
     /// The chunk's bytes, checked against its id.
@@ -186,20 +233,18 @@ impl Store {
     /// # Errors
     /// [`ReadError::NotHeld`], [`ReadError::Damaged`], or the disk's own error.
     pub fn read(&self, chunk: &ChunkId) -> Result<Vec<u8>, ReadError> {
-        let mut place = self.0.place(chunk)?.ok_or(ReadError::NotHeld)?;
-        loop {
-            let fault = match self.0.shelf.packs.read(chunk, place) {
-                Ok(bytes) if chunk_id(&bytes) == *chunk => return Ok(bytes),
-                Ok(_) => ReadError::Damaged { why: "its bytes have another id" },
-                Err(fault) => fault,
-            };
-            // The record is only at fault if no commit has moved or freed it in the meantime.
-            let now = self.0.place(chunk)?.ok_or(ReadError::NotHeld)?;
-            if now == place {
-                return Err(fault);
-            }
-            place = now;
-        }
+        self.0.read_from(chunk, |chunk| self.0.place(chunk))
+    }
+
+    /// A leaf of 1 KiB of a chunk with its path to the chunk's id, checked against it. Reads 18 KiB
+    /// at most.
+    ///
+    /// # Errors
+    /// [`ReadError::NotHeld`]; [`ReadError::Damaged`], also for a leaf that the chunk does not
+    /// have; or the disk's own error.
+    pub fn prove(&self, chunk: &ChunkId, leaf: u64) -> Result<LeafProof, ReadError> {
+        let prove = |place: &Place| self.0.shelf.packs.prove(chunk, place, leaf);
+        self.0.at_place(chunk, |chunk| self.0.place(chunk), prove)
     }
 
     /// Is the chunk here, committed or not? Its bytes are not looked at.
@@ -217,14 +262,21 @@ impl Store {
     /// How the disk is used.
     pub fn usage(&self) -> Usage {
         let figures = self.0.shelf.packs.figures();
-        let allotted_bytes = self.0.allotted_bytes;
+        let (allotted_bytes, reserve_bytes) = (self.0.allotted_bytes, self.0.reserve_bytes);
+        let taken = figures.all_bytes + reserve_bytes;
         Usage {
             allotted_bytes,
-            used_bytes: figures.used_bytes,
+            used_bytes: figures.used_bytes(),
+            live_bytes: figures.live.bytes,
             pending_bytes: figures.pending_bytes,
-            dead_bytes: figures.used_bytes.saturating_sub(figures.live_bytes + figures.pending_bytes),
-            free_bytes: allotted_bytes.saturating_sub(figures.used_bytes),
-            chunks: figures.live_records,
+            book_bytes: figures.book_bytes,
+            trash_bytes: figures.trash.bytes,
+            dead_bytes: figures.dead_bytes(),
+            reserve_bytes,
+            free_bytes: allotted_bytes.saturating_sub(taken),
+            excess_bytes: taken.saturating_sub(allotted_bytes),
+            chunks: figures.live.records,
+            trash_chunks: figures.trash.records,
         }
     }
 
@@ -240,7 +292,7 @@ impl Store {
         }
         check_says(note, &Statement::Contract(contract.clone()))?;
         let id = contract.id();
-        Ok(self.0.book.enter(id, state, |state| self.0.index.write_contract(&id, state))?)
+        Ok(self.0.book.enter(id, state, |state| self.0.writer.write_contract(&id, state))?)
     }
 
     /// Ids of all contracts, ascending.
@@ -250,23 +302,7 @@ impl Store {
 
     /// What is durably on record of a contract.
     pub fn contract(&self, id: &ContractId) -> Option<ContractState> {
-        self.0.book.page(id).map(|page| page.state())
-    }
-
-    /// What the inventory would come to after these changes: removals first, then additions in
-    /// order. An addition that the inventory holds already appends nothing. Nothing changes. Waits
-    /// for a commit of the same contract that is under way.
-    ///
-    /// # Errors
-    /// [`BookError::Unknown`] and [`BookError::Change`].
-    pub fn preview(&self, id: &ContractId, adds: &[Addition], removes: &[u64]) -> Result<Preview, BookError> {
-        let page = self.0.book.page(id).ok_or(BookError::Unknown)?;
-        let mut account = page.account();
-        let state = page.state();
-        let last = state.revision.as_ref().map(|(last, _)| last);
-        let (preview, change) = account.apply(last, adds, removes)?;
-        account.undo(change);
-        Ok(preview)
+        self.0.book.page(id).map(|page| (*page.state()).clone())
     }
 
     /// Enters the newest receipt, signed by both; durable on return. The one that is on record
@@ -328,20 +364,13 @@ impl Store {
         change: impl FnOnce(&mut ContractState) -> Result<bool, BookError>,
     ) -> Result<(), BookError> {
         let page: Arc<Page> = self.0.book.page(id).ok_or(BookError::Unknown)?;
-        let mut account = page.account();
-        let mut state = page.state();
+        let turn = page.turn();
+        let mut state = (*page.state()).clone();
         if change(&mut state)? {
-            self.0.index.write_contract(id, &state)?;
-            page.enter(&mut account, state);
+            self.0.writer.write_contract(id, &state)?;
+            page.enter(&turn, state);
         }
         Ok(())
-    }
-
-    /// Looks at a contract's inventory as it is after its last revision. Waits for a commit of the
-    /// same contract that is under way; nothing waits for `look`.
-    pub fn with_inventory<T>(&self, id: &ContractId, look: impl FnOnce(&Inventory) -> T) -> Option<T> {
-        let inventory = self.0.book.page(id)?.account().inventory();
-        Some(look(&inventory))
     }
 
     /// Enters a segment of this owner, or its new holders; durable on return.
@@ -349,7 +378,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn put_segment(&self, segment: &Segment) -> Result<(), StoreError> {
-        self.0.index.put_segment(segment)
+        self.0.writer.put_segment(segment)
     }
 
     /// Forgets segments; durable on return. Those that are not there are passed over.
@@ -357,11 +386,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn remove_segments(&self, ids: &[SegmentId]) -> Result<(), StoreError> {
-        self.0.index.remove_segments(ids)
+        self.0.writer.remove_segments(ids)
     }
 
-    /// All segments of this owner. They were all read when the store was opened; should the index
-    /// be unreadable since, that is logged and there are none.
+    /// All segments of this owner. An index that cannot be read is logged, and there are none.
     pub fn segments(&self) -> Vec<Segment> {
         self.0.index.segments().unwrap_or_else(|error| {
             tracing::error!(%error, "the segments cannot be read");
@@ -391,18 +419,68 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn mark_lost(&self, contract: &ContractId, chunks: &[ChunkId]) -> Result<(), StoreError> {
-        self.0.index.mark_lost(contract, chunks)
+        self.0.writer.mark_lost(contract, chunks)
     }
 }
 
 impl Shared {
     /// Where the chunk is read from: a record that waits for its commit is newer than one in the
-    /// index.
+    /// index. What is in the trash is not read.
     fn place(&self, chunk: &ChunkId) -> Result<Option<Place>, ReadError> {
         match self.shelf.waiting(chunk) {
             Some(place) => Ok(Some(place)),
             None => self.index.place(chunk).map_err(ReadError::index),
         }
+    }
+
+    /// Where the chunk's bytes are, be it in the trash.
+    fn any_place(&self, chunk: &ChunkId) -> Result<Option<Place>, ReadError> {
+        match self.shelf.waiting(chunk) {
+            Some(place) => Ok(Some(place)),
+            None => {
+                let found = self.index.find(chunk).map_err(ReadError::index)?;
+                Ok(found.map(|found: Found| found.place()))
+            }
+        }
+    }
+
+    fn read_from(
+        &self,
+        chunk: &ChunkId,
+        find: impl Fn(&ChunkId) -> Result<Option<Place>, ReadError>,
+    ) -> Result<Vec<u8>, ReadError> {
+        self.at_place(chunk, find, |place| match self.shelf.packs.read(chunk, place) {
+            Ok(bytes) if chunk_id(&bytes) == *chunk => Ok(bytes),
+            Ok(_) => Err(ReadError::Damaged { why: "its bytes have another id" }),
+            Err(fault) => Err(fault),
+        })
+    }
+
+    /// Looks at a chunk's record, again when it was moved in the meantime.
+    fn at_place<T>(
+        &self,
+        chunk: &ChunkId,
+        find: impl Fn(&ChunkId) -> Result<Option<Place>, ReadError>,
+        look: impl Fn(&Place) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let mut place = find(chunk)?.ok_or(ReadError::NotHeld)?;
+        loop {
+            let fault = match look(&place) {
+                Ok(value) => return Ok(value),
+                Err(fault) => fault,
+            };
+            // The record is only at fault if nobody has moved or freed it in the meantime.
+            let now = find(chunk)?.ok_or(ReadError::NotHeld)?;
+            if now == place {
+                return Err(fault);
+            }
+            place = now;
+        }
+    }
+
+    /// When the term in the trash ends of what goes there now.
+    fn trash_ends(&self) -> u64 {
+        (self.clock)().saturating_add(self.trash_term_seconds)
     }
 }
 

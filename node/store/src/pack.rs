@@ -1,64 +1,68 @@
 //! Packs: append-only files of records.
 //!
 //! Invariant: a place that was handed out stays readable until it is freed or given up; a pack is
-//! deleted only when no record in it is live, pending or being committed; what is answered as
-//! synced was written before the sync began. Not here: which chunks are live (the index knows).
+//! deleted only when no record in it is live, in the trash, pending, being committed, or part of
+//! the book; what is answered as synced was written before the sync began. Not here: which chunks
+//! are live (the index knows).
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use commonhold_format::ids::{ChunkId, ContractId};
+use commonhold_format::tree::{Hash, LEAF_LEN, LeafProof, SUBTREE_LEN};
 
-use crate::disk::{Disk, PackFile};
-use crate::error::{OpenError, PutError, ReadError, StoreError};
+use crate::disk::{Disk, PackFile, is_full};
+use crate::error::{PutError, ReadError, StoreError};
+use crate::figures::{Figures, Move, PackFigures, Tally};
 use crate::halt::Halt;
-use crate::record::{self, HEADER_LEN, Place};
+use crate::record::{
+    BOOK_HEADER_LEN, HEADER_LEN, Header, NOWHERE, PACK_HEADER_LEN, Place, Seal, record_len, roots_len,
+};
 
-/// A new pack is begun once the current one has this many bytes: large enough that packs are few,
-/// small enough that one is copied in seconds.
+/// Packs are at most this long: large enough that they are few, small enough that one is copied in
+/// seconds.
 pub(crate) const PACK_LEN_MAX: u64 = 1 << 30;
+/// And at least this long, so that some of the largest records fit.
+pub(crate) const PACK_LEN_MIN: u64 = 4 << 20;
+/// A sync begins when this much was written without one: what a disk writes in about 20 ms, so that
+/// the sync of a commit finds little left.
+const EARLY_SYNC_BYTES: u64 = 16 << 20;
+/// Less than one in so many of a pack's bytes are not worth a copy of the rest.
+const DEAD_MIN_SHARE: u64 = 64;
+/// Space is taken on the disk in steps of this, so that a full disk is noticed when nothing was
+/// promised yet.
+const ALLOCATION_STEP: u64 = 16 << 20;
 
-/// A record that was written, and the mark that a sync must reach for it to be durable.
+/// How long packs are in a store that may hold so much.
+pub(crate) fn pack_len(allotted_bytes: u64) -> u64 {
+    (allotted_bytes / 64).clamp(PACK_LEN_MIN, PACK_LEN_MAX)
+}
+
+/// The end of what the index knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Tail {
+    pub(crate) pack: u32,
+    pub(crate) offset: u64,
+    /// Number of the last book record; 0 before the first.
+    pub(crate) record: u64,
+}
+
+/// What a record is written for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Written {
-    pub(crate) place: Place,
-    pub(crate) mark: u64,
-}
-
-/// Bytes of records: used = live + pending + dead.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Figures {
-    pub(crate) used_bytes: u64,
-    pub(crate) live_bytes: u64,
-    pub(crate) live_records: u64,
-    pub(crate) pending_bytes: u64,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Tally {
-    records: u64,
-    bytes: u64,
-}
-
-impl Tally {
-    fn add(&mut self, place: Place) {
-        self.records += 1;
-        self.bytes += place.record_len();
-    }
-
-    fn take(&mut self, place: Place) {
-        self.records = self.records.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(place.record_len());
-    }
+pub(crate) enum Purpose {
+    /// A put, which may use so many bytes of all packs together.
+    Put { bytes_max: u64 },
+    /// Compaction, which may use the reserve too.
+    Compaction,
 }
 
 struct Pack {
     file: Arc<dyn PackFile>,
     len: u64,
-    live: Tally,
+    allocated: u64,
+    figures: PackFigures,
     pending: Tally,
     /// Appends and commits under way that have to find the pack where it is.
     pins: u32,
@@ -67,40 +71,64 @@ struct Pack {
 }
 
 impl Pack {
-    fn new(file: Arc<dyn PackFile>, len: u64) -> Self {
-        Self { file, len, live: Tally::default(), pending: Tally::default(), pins: 0, unsynced: false }
+    fn new(file: Arc<dyn PackFile>, len: u64, figures: PackFigures) -> Self {
+        Self { file, len, allocated: len, figures, pending: Tally::default(), pins: 0, unsynced: false }
     }
 
-    fn is_dead(&self) -> bool {
-        self.live.records == 0 && self.pending.records == 0 && self.pins == 0
+    fn is_needed(&self) -> bool {
+        self.figures.live.records + self.figures.trash.records + self.pending.records > 0 || self.pins > 0
+    }
+
+    fn dead_bytes(&self) -> u64 {
+        self.len.saturating_sub(PACK_HEADER_LEN as u64 + self.figures.bytes() + self.pending.bytes)
     }
 }
 
 struct State {
-    packs: HashMap<u32, Pack>,
+    packs: BTreeMap<u32, Pack>,
     /// The pack that is appended to.
     current: Option<u32>,
     next: u32,
     /// Rises with every append; what is at most `synced` is durable.
     written: u64,
     synced: u64,
+    unsynced_bytes: u64,
+    /// A pack was made or removed and the folder not synced since.
+    names_unsynced: bool,
     syncing: bool,
+    closing: bool,
+}
+
+/// What opening a store has found, see [`crate::opening`].
+pub(crate) struct Opened {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) seal: Seal,
+    pub(crate) pack_len_max: u64,
+    pub(crate) halt: Arc<Halt>,
+    /// Files of packs, their lengths, and what the index knows of them.
+    pub(crate) packs: BTreeMap<u32, (Arc<dyn PackFile>, u64, PackFigures)>,
+    pub(crate) tail: Tail,
+    /// No pack has had this number, or a greater one.
+    pub(crate) next: u32,
 }
 
 /// The packs of a store.
 pub(crate) struct Packs {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    pack_len_max: u64,
+    pub(crate) seal: Seal,
+    pub(crate) pack_len_max: u64,
     halt: Arc<Halt>,
     /// Held during an append, so that records follow each other; `state` is not, because a write
     /// can take long and reads need `state`.
     appending: Mutex<()>,
     state: Mutex<State>,
     sync_ended: Condvar,
+    much_unsynced: Condvar,
 }
 
-fn pack_path(dir: &Path, number: u32) -> PathBuf {
+pub(crate) fn pack_path(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("{number:08}.pack"))
 }
 
@@ -108,66 +136,39 @@ fn pack_path(dir: &Path, number: u32) -> PathBuf {
 pub(crate) fn pack_number(path: &Path) -> Option<u32> {
     let digits = path.file_name()?.to_str()?.strip_suffix(".pack")?;
     let number = digits.parse().ok()?;
-    (digits == format!("{number:08}")).then_some(number)
+    (digits == format!("{number:08}") && number != NOWHERE).then_some(number)
 }
 
 impl Packs {
-    /// Opens the packs of `dir`. `live` are the places that the index knows. What lies behind the
-    /// last of them in its pack was never acknowledged and is cut off.
-    pub(crate) fn open(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        live: &[Place],
-        pack_len_max: u64,
-        halt: Arc<Halt>,
-    ) -> Result<Self, OpenError> {
-        let mut packs: HashMap<u32, Pack> = HashMap::new();
-        for entry in fs::read_dir(dir).map_err(OpenError::io(dir))? {
-            let path = entry.map_err(OpenError::io(dir))?.path();
-            let Some(number) = pack_number(&path) else { continue };
-            let file = disk.open(&path).map_err(OpenError::io(&path))?;
-            let len = file.len().map_err(OpenError::io(&path))?;
-            packs.insert(number, Pack::new(file, len));
-        }
-        let mut ends: HashMap<u32, u64> = HashMap::new();
-        for place in live {
-            let missing = || OpenError::Pack { file: pack_path(dir, place.pack) };
-            let pack = packs.get_mut(&place.pack).ok_or_else(missing)?;
-            if place.end() > pack.len {
-                return Err(missing());
-            }
-            pack.live.add(*place);
-            let end = ends.entry(place.pack).or_default();
-            *end = place.end().max(*end);
-        }
-        let next = packs.keys().max().map_or(0, |last| last + 1);
-        // Only now, with every pack there that must be: nothing is cut in a folder that is not the
-        // index's own.
-        for (number, pack) in &mut packs {
-            let end = ends.get(number).copied().unwrap_or(0);
-            if end < pack.len {
-                let path = pack_path(dir, *number);
-                tracing::info!(pack = number, bytes = pack.len - end, "cutting what was never committed");
-                pack.file.cut(end).map_err(OpenError::io(&path))?;
-                pack.len = end;
-            }
-        }
-        let current = packs.iter().filter(|(_, pack)| pack.live.records > 0).map(|(number, _)| *number).max();
-        let state = State { packs, current, next, written: 0, synced: 0, syncing: false };
-        let packs = Self {
-            disk,
-            dir: dir.to_owned(),
-            pack_len_max,
-            halt,
+    pub(crate) fn new(opened: Opened) -> Self {
+        let packs: BTreeMap<u32, Pack> = opened
+            .packs
+            .into_iter()
+            .map(|(number, (file, len, figures))| (number, Pack::new(file, len, figures)))
+            .collect();
+        let current = Some(opened.tail.pack).filter(|number| packs.contains_key(number));
+        let state = State {
+            packs,
+            current,
+            next: opened.next,
+            written: 0,
+            synced: 0,
+            unsynced_bytes: 0,
+            names_unsynced: false,
+            syncing: false,
+            closing: false,
+        };
+        Self {
+            disk: opened.disk,
+            dir: opened.dir,
+            seal: opened.seal,
+            pack_len_max: opened.pack_len_max,
+            halt: opened.halt,
             appending: Mutex::default(),
             state: Mutex::new(state),
             sync_ended: Condvar::new(),
-        };
-        let numbers: Vec<u32> = packs.state().packs.keys().copied().collect();
-        for number in numbers {
-            packs.sweep(&mut packs.state(), number);
+            much_unsynced: Condvar::new(),
         }
-        Ok(packs)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -175,64 +176,141 @@ impl Packs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a record and counts it as pending. It is durable once [`Packs::sync`] has reached
-    /// its mark.
+    /// Appends a chunk's record and counts it as pending. It is durable once a record of the book that
+    /// was appended behind it is.
     pub(crate) fn append(
         &self,
         contract: &ContractId,
         chunk: &ChunkId,
         bytes: &[u8],
-        allotted_bytes: u64,
-    ) -> Result<Written, PutError> {
-        let record = record::encode(contract, chunk, bytes);
-        let needed = record.len() as u64;
+        roots: &[Hash],
+        purpose: Purpose,
+    ) -> Result<Place, PutError> {
+        let roots = roots.as_flattened();
+        let header = self.seal.chunk_header(contract, chunk, bytes, roots);
+        let needed = record_len(bytes.len());
         let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
         let _turn = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
         self.halt.check()?;
-        let used = self.figures().used_bytes;
-        if used.saturating_add(needed) > allotted_bytes {
-            return Err(PutError::QuotaReached { needed, free: allotted_bytes.saturating_sub(used) });
-        }
-        let (place, file) = self.reserve(len).map_err(|error| self.halt.stop(error))?;
-        let outcome = file.write(&record, place.offset);
-        let mut state = self.state();
-        state.written += 1;
-        let mark = state.written;
-        if let Some(pack) = state.packs.get_mut(&place.pack) {
-            pack.pins -= 1;
-            if outcome.is_ok() {
-                pack.len += needed;
-                pack.unsynced = true;
-                pack.pending.add(place);
+        if let Purpose::Put { bytes_max } = purpose {
+            let begins = self.begins_pack(needed).then_some(PACK_HEADER_LEN as u64);
+            let all = self.figures().all_bytes + begins.unwrap_or(0);
+            if all.saturating_add(needed) > bytes_max {
+                return Err(PutError::QuotaReached { needed, free: bytes_max.saturating_sub(all) });
             }
         }
-        drop(state);
-        outcome.map_err(|error| self.halt.stop(error))?;
-        Ok(Written { place, mark })
+        let pending = Tally { bytes: needed, records: 1 };
+        let (pack, offset, _) =
+            self.write(&[&header, bytes, roots], |pack| pack.pending = pack.pending.plus(pending))?;
+        Ok(Place { pack, offset, len })
     }
 
-    /// The next place to write to, with its pack pinned; begins a new pack when the current one is
-    /// full. Only for the holder of `appending`.
-    fn reserve(&self, len: u32) -> io::Result<(Place, Arc<dyn PackFile>)> {
-        let mut state = self.state();
-        let full = |pack: &Pack| pack.len >= self.pack_len_max;
-        let number = match state.current.filter(|number| state.packs.get(number).is_some_and(|it| !full(it)))
-        {
-            Some(number) => number,
-            None => {
-                let number = state.next;
-                let file = self.disk.create(&pack_path(&self.dir, number))?;
-                state.packs.insert(number, Pack::new(file, 0));
-                state.next += 1;
-                if let Some(before) = state.current.replace(number) {
-                    self.sweep(&mut state, before);
-                }
-                number
-            }
+    /// Appends a record of the book. What it changes is durable once the mark is reached.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], after which nothing has changed, or that the store has stopped.
+    pub(crate) fn append_book(&self, record: u64, changes: &[u8]) -> Result<(Tail, u64), StoreError> {
+        let header = self.seal.book_header(record, changes);
+        let _turn = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        self.halt.check()?;
+        let book_bytes = (BOOK_HEADER_LEN + changes.len()) as u64;
+        let written = self.write(&[&header, changes], |pack| pack.figures.book_bytes += book_bytes);
+        match written {
+            Ok((pack, offset, mark)) => Ok((Tail { pack, offset: offset + book_bytes, record }, mark)),
+            Err(PutError::Failed(error)) => Err(error),
+            Err(error) => Err(StoreError::Full { why: error.to_string() }),
+        }
+    }
+
+    /// Writes a record at the end of the current pack; answers its pack, its first byte, and the mark
+    /// that a sync must reach. Only for the holder of `appending`.
+    fn write(&self, parts: &[&[u8]], enter: impl FnOnce(&mut Pack)) -> Result<(u32, u64, u64), PutError> {
+        let needed = parts.iter().map(|part| part.len() as u64).sum();
+        let refused = |error: io::Error| {
+            if is_full(&error) { PutError::DiskFull } else { PutError::Failed(self.halt.stop(error)) }
         };
+        let (number, offset, file) = self.reserve(needed).map_err(refused)?;
+        let outcome = file.write(parts, offset);
+        let mut state = self.state();
+        let state = &mut *state;
+        state.written += 1;
+        if let Some(pack) = state.packs.get_mut(&number) {
+            pack.pins -= 1;
+            if outcome.is_ok() {
+                pack.len = offset + needed;
+                pack.unsynced = true;
+                enter(pack);
+                state.unsynced_bytes += needed;
+            }
+        }
+        if state.unsynced_bytes >= EARLY_SYNC_BYTES && !state.syncing {
+            self.much_unsynced.notify_one();
+        }
+        let mark = state.written;
+        // What a write without space has left behind the end is written over by the next.
+        outcome.map_err(refused)?;
+        Ok((number, offset, mark))
+    }
+
+    fn fits(&self, pack: &Pack, needed: u64) -> bool {
+        pack.len + needed <= self.pack_len_max || pack.len <= PACK_HEADER_LEN as u64
+    }
+
+    fn begins_pack(&self, needed: u64) -> bool {
+        let state = self.state();
+        let current = state.current.and_then(|number| state.packs.get(&number));
+        !current.is_some_and(|pack| self.fits(pack, needed))
+    }
+
+    /// The next place to write to, with its pack pinned; begins a new pack when the record does not
+    /// fit the current one. Only for the holder of `appending`, who alone changes `current`.
+    fn reserve(&self, needed: u64) -> io::Result<(u32, u64, Arc<dyn PackFile>)> {
+        if self.begins_pack(needed) {
+            self.begin()?;
+        }
+        let mut state = self.state();
+        let number = state.current.expect("a pack was begun");
         let pack = state.packs.get_mut(&number).expect("the current pack is among the packs");
+        let (offset, file, allocated) = (pack.len, pack.file.clone(), pack.allocated);
         pack.pins += 1;
-        Ok((Place { pack: number, offset: pack.len, len }, pack.file.clone()))
+        drop(state);
+        let end = offset + needed;
+        if end > allocated {
+            let step = needed.max(ALLOCATION_STEP.min(self.pack_len_max.saturating_sub(allocated)));
+            let outcome = file.allocate(allocated, step);
+            let mut state = self.state();
+            let pack = state.packs.get_mut(&number).expect("the pack is pinned");
+            match outcome {
+                Ok(()) => pack.allocated = allocated + step,
+                Err(error) => {
+                    pack.pins -= 1;
+                    return Err(error);
+                }
+            }
+        }
+        Ok((number, offset, file))
+    }
+
+    /// Begins a new pack. Only for the holder of `appending`.
+    fn begin(&self) -> io::Result<()> {
+        let number = self.state().next;
+        let file = self.disk.create(&pack_path(&self.dir, number))?;
+        file.write(&[&self.seal.pack_header(number)], 0)?;
+        let mut state = self.state();
+        let mut pack = Pack::new(file, PACK_HEADER_LEN as u64, PackFigures::default());
+        pack.unsynced = true;
+        state.packs.insert(number, pack);
+        state.next += 1;
+        state.current = Some(number);
+        state.names_unsynced = true;
+        Ok(())
+    }
+
+    /// Lets nothing more be appended to a pack.
+    pub(crate) fn close(&self, number: u32) {
+        let _turn = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        state.current = state.current.filter(|current| *current != number);
     }
 
     /// Makes everything durable up to `mark`. Callers that come while a sync runs share the next.
@@ -248,14 +326,19 @@ impl Packs {
                 continue;
             }
             state.syncing = true;
+            state.unsynced_bytes = 0;
             let reached = state.written;
+            let names = std::mem::take(&mut state.names_unsynced);
             let files: Vec<Arc<dyn PackFile>> = state
                 .packs
                 .values_mut()
                 .filter_map(|pack| std::mem::take(&mut pack.unsynced).then(|| pack.file.clone()))
                 .collect();
             drop(state);
-            let outcome = files.iter().try_for_each(|file| file.sync());
+            let mut outcome = files.iter().try_for_each(|file| file.sync());
+            if names {
+                outcome = outcome.and_then(|()| self.disk.sync_folder(&self.dir));
+            }
             state = self.state();
             state.syncing = false;
             match outcome {
@@ -268,22 +351,64 @@ impl Packs {
         }
     }
 
-    /// Reads a record's bytes; its header must name the chunk.
-    pub(crate) fn read(&self, chunk: &ChunkId, place: Place) -> Result<Vec<u8>, ReadError> {
-        let file = self.state().packs.get(&place.pack).map(|pack| pack.file.clone());
-        let file = file.ok_or(ReadError::Damaged { why: "its pack is gone" })?;
-        let mut record = vec![0; HEADER_LEN + place.len as usize];
-        match file.read(&mut record, place.offset) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(ReadError::Damaged { why: "its pack is too short" });
+    /// Syncs whenever much was written without. Returns after [`Packs::end_early_syncs`].
+    pub(crate) fn sync_early(&self) {
+        let mut state = self.state();
+        while !state.closing && self.halt.check().is_ok() {
+            if state.unsynced_bytes < EARLY_SYNC_BYTES || state.syncing {
+                state = self.much_unsynced.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
             }
-            Err(error) => return Err(ReadError::Io { why: error.to_string() }),
+            let reached = state.written;
+            drop(state);
+            // A failure has stopped the store, and the next caller is told.
+            let _ = self.sync(reached);
+            state = self.state();
         }
-        if !record::header_fits(&record[..HEADER_LEN], chunk, place.len) {
-            return Err(ReadError::Damaged { why: "its record's header is wrong" });
+    }
+
+    pub(crate) fn end_early_syncs(&self) {
+        self.state().closing = true;
+        self.much_unsynced.notify_all();
+    }
+
+    /// The file of a pack, and its length.
+    pub(crate) fn file(&self, number: u32) -> Option<(Arc<dyn PackFile>, u64)> {
+        self.state().packs.get(&number).map(|pack| (pack.file.clone(), pack.len))
+    }
+
+    fn file_for(&self, place: &Place) -> Result<Arc<dyn PackFile>, ReadError> {
+        let file = self.file(place.pack).map(|(file, _)| file);
+        file.ok_or(ReadError::Damaged { why: "its pack is gone" })
+    }
+
+    /// Reads a chunk's bytes; the header before them must name the chunk.
+    pub(crate) fn read(&self, chunk: &ChunkId, place: &Place) -> Result<Vec<u8>, ReadError> {
+        let mut record = vec![0; HEADER_LEN + place.len as usize];
+        self.file_for(place)?.read(&mut record, place.offset).map_err(unreadable)?;
+        match self.seal.header(&record) {
+            Some(Header::Chunk(header)) if header.chunk == *chunk && header.len == place.len => {
+                record.drain(..HEADER_LEN);
+                Ok(record)
+            }
+            _ => Err(ReadError::Damaged { why: "its record's header is wrong" }),
         }
-        Ok(record.split_off(HEADER_LEN))
+    }
+
+    /// A leaf of a chunk and its path to the chunk's id, read from one 16 KiB subtree and the roots
+    /// of the others.
+    pub(crate) fn prove(&self, chunk: &ChunkId, place: &Place, leaf: u64) -> Result<LeafProof, ReadError> {
+        let file = self.file_for(place)?;
+        let start =
+            (leaf.saturating_mul(LEAF_LEN as u64) / SUBTREE_LEN as u64).saturating_mul(SUBTREE_LEN as u64);
+        let len = u64::from(place.len).saturating_sub(start).min(SUBTREE_LEN as u64) as usize;
+        let bytes_at = place.offset + HEADER_LEN as u64;
+        let mut block = vec![0; len];
+        file.read(&mut block, bytes_at + start).map_err(unreadable)?;
+        let mut roots = vec![[0; 32]; roots_len(place.len) / size_of::<Hash>()];
+        file.read(roots.as_flattened_mut(), bytes_at + u64::from(place.len)).map_err(unreadable)?;
+        LeafProof::from_subtree(chunk, place.len, leaf, &block, &roots)
+            .ok_or(ReadError::Damaged { why: "its bytes have another id" })
     }
 
     /// Keeps packs from being deleted until [`Packs::unpin`].
@@ -303,61 +428,106 @@ impl Packs {
             if let Some(pack) = state.packs.get_mut(&place.pack) {
                 pack.pins = pack.pins.saturating_sub(1);
             }
-            self.sweep(&mut state, place.pack);
         }
     }
 
-    /// A record is in the index now. Before it was pending, or given up and is wanted after all.
-    pub(crate) fn adopt(&self, place: Place, was_pending: bool) {
-        if let Some(pack) = self.state().packs.get_mut(&place.pack) {
+    /// The index keeps a record in another way since.
+    pub(crate) fn moved(&self, moved: &Move, was_pending: bool) {
+        if let Some(pack) = self.state().packs.get_mut(&moved.place.pack) {
             if was_pending {
-                pack.pending.take(place);
+                pack.pending.take(&moved.place);
             }
-            pack.live.add(place);
+            moved.apply(&mut pack.figures);
         }
     }
 
     /// A pending record is dead now.
-    pub(crate) fn give_up(&self, place: Place) {
-        self.drop_record(place, |pack| &mut pack.pending);
-    }
-
-    /// A live record is dead now: the index does not name it any more.
-    pub(crate) fn free(&self, place: Place) {
-        self.drop_record(place, |pack| &mut pack.live);
-    }
-
-    fn drop_record(&self, place: Place, tally: impl FnOnce(&mut Pack) -> &mut Tally) {
-        let mut state = self.state();
-        if let Some(pack) = state.packs.get_mut(&place.pack) {
-            tally(pack).take(place);
+    pub(crate) fn give_up(&self, place: &Place) {
+        if let Some(pack) = self.state().packs.get_mut(&place.pack) {
+            pack.pending.take(place);
         }
-        self.sweep(&mut state, place.pack);
     }
 
-    /// Deletes a pack of which nothing is needed. One that cannot be removed is left to the next
-    /// opening.
-    fn sweep(&self, state: &mut State, number: u32) {
-        if !state.packs.get(&number).is_some_and(Pack::is_dead) {
-            return;
+    /// Counts bytes of book records that no transaction has covered as dead.
+    pub(crate) fn unbook(&self, pack: u32, bytes: u64) {
+        if let Some(pack) = self.state().packs.get_mut(&pack) {
+            pack.figures.book_bytes = pack.figures.book_bytes.saturating_sub(bytes);
         }
-        match self.disk.remove(&pack_path(&self.dir, number)) {
-            Ok(()) => {
-                state.packs.remove(&number);
-                state.current = state.current.filter(|current| *current != number);
+    }
+
+    /// Is anything in a pack live, in the trash, pending or in use?
+    pub(crate) fn is_needed(&self, number: u32) -> bool {
+        self.state().packs.get(&number).is_some_and(Pack::is_needed)
+    }
+
+    /// Deletes a pack of which nothing is needed but book records, and those only if the caller
+    /// says that they were written anew. The name is gone durably on return.
+    pub(crate) fn delete(&self, number: u32) -> io::Result<bool> {
+        {
+            let mut state = self.state();
+            let needed = state.packs.get(&number).is_none_or(Pack::is_needed);
+            if needed || state.current == Some(number) {
+                return Ok(false);
             }
-            Err(error) => tracing::warn!(pack = number, %error, "a pack without use cannot be removed"),
+            state.packs.remove(&number);
         }
+        self.disk.remove(&pack_path(&self.dir, number))?;
+        self.disk.sync_folder(&self.dir)?;
+        Ok(true)
+    }
+
+    /// The pack that compaction frees the most with, if its dead bytes are at least one in `share`
+    /// of it.
+    pub(crate) fn most_dead(&self, share: u64) -> Option<u32> {
+        let state = self.state();
+        let worth = |pack: &Pack| {
+            let dead = pack.dead_bytes();
+            pack.pins == 0
+                && pack.pending.records == 0
+                && dead >= self.pack_len_max / DEAD_MIN_SHARE
+                && dead.saturating_mul(share) >= pack.len
+        };
+        let packs = state.packs.iter().filter(|(_, pack)| worth(pack));
+        // In parts per million of the pack.
+        let dead = |pack: &Pack| u128::from(pack.dead_bytes()) * 1_000_000 / u128::from(pack.len.max(1));
+        packs.max_by_key(|(_, pack)| dead(pack)).map(|(number, _)| *number)
+    }
+
+    /// The lowest pack, if nothing in it is pending.
+    pub(crate) fn lowest(&self) -> Option<u32> {
+        let state = self.state();
+        let (number, pack) = state.packs.first_key_value()?;
+        (pack.pins == 0 && pack.pending.records == 0).then_some(*number)
+    }
+
+    /// Numbers of all packs, ascending.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        self.state().packs.keys().copied().collect()
+    }
+
+    /// What is in a pack.
+    pub(crate) fn figures_of(&self, number: u32) -> Option<PackFigures> {
+        self.state().packs.get(&number).map(|pack| pack.figures)
     }
 
     pub(crate) fn figures(&self) -> Figures {
         let mut sum = Figures::default();
         for pack in self.state().packs.values() {
-            sum.used_bytes += pack.len;
-            sum.live_bytes += pack.live.bytes;
-            sum.live_records += pack.live.records;
+            sum.packs += 1;
+            sum.all_bytes += pack.len;
+            sum.live = sum.live.plus(pack.figures.live);
+            sum.trash = sum.trash.plus(pack.figures.trash);
             sum.pending_bytes += pack.pending.bytes;
+            sum.book_bytes += pack.figures.book_bytes;
         }
         sum
+    }
+}
+
+pub(crate) fn unreadable(error: io::Error) -> ReadError {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        ReadError::Damaged { why: "its pack is too short" }
+    } else {
+        ReadError::Io { why: error.to_string() }
     }
 }

@@ -9,10 +9,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use commonhold_format::ids::{ChunkId, ContractId};
+use commonhold_format::tree::Hash;
 use commonhold_format::wire::Addition;
 
-use crate::error::{CommitError, PutError, StoreError};
-use crate::pack::{Packs, Written};
+use crate::error::{CommitError, PutError};
+use crate::figures::Move;
+use crate::pack::{Packs, Purpose};
 use crate::record::{Place, record_len};
 
 /// Locks over chunk ids. Ids are hashes, so that two puts at a time seldom meet.
@@ -21,7 +23,7 @@ const TURNS: usize = 64;
 /// A record that no commit has covered.
 #[derive(Clone, Copy)]
 struct Waiting {
-    written: Written,
+    place: Place,
     contract: ContractId,
     /// The index has the chunk, in a record that could not be read: the next commit of this
     /// contract replaces that place, whether or not it adds the chunk again.
@@ -47,18 +49,9 @@ impl Desk {
 
     fn remove(&mut self, chunk: &ChunkId) -> Option<Waiting> {
         let waiting = self.waiting.remove(chunk)?;
-        self.release(&waiting.contract, waiting.written.place.record_len());
+        self.release(&waiting.contract, waiting.place.record_len());
         Some(waiting)
     }
-}
-
-/// What a commit did to the places in the index.
-#[derive(Debug, Default)]
-pub(crate) struct Moved {
-    /// Places that the index names since.
-    pub(crate) adopted: Vec<(ChunkId, Place)>,
-    /// Places that it names no more.
-    pub(crate) freed: Vec<Place>,
 }
 
 /// A provider's chunks.
@@ -66,7 +59,8 @@ pub(crate) struct Shelf {
     pub(crate) packs: Packs,
     desk: Mutex<Desk>,
     turns: [Mutex<()>; TURNS],
-    allotted_bytes: u64,
+    /// What puts may bring all bytes of packs to.
+    bytes_max: u64,
     pending_bytes_max: u64,
 }
 
@@ -79,18 +73,11 @@ pub(crate) struct Staged<'a> {
     pub(crate) healed: Vec<(ChunkId, Place)>,
     /// Additions without a waiting record: the index must have them.
     pub(crate) elsewhere: Vec<Addition>,
-    /// What a sync must reach.
-    mark: u64,
 }
 
 impl Staged<'_> {
     fn places(&self) -> impl Iterator<Item = &Place> {
         self.added.iter().chain(&self.healed).map(|(_, place)| place)
-    }
-
-    /// Makes the records durable.
-    pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        self.shelf.packs.sync(self.mark)
     }
 }
 
@@ -101,9 +88,9 @@ impl Drop for Staged<'_> {
 }
 
 impl Shelf {
-    pub(crate) fn new(packs: Packs, allotted_bytes: u64, pending_bytes_max: u64) -> Self {
+    pub(crate) fn new(packs: Packs, bytes_max: u64, pending_bytes_max: u64) -> Self {
         let turns = array::from_fn(|_| Mutex::new(()));
-        Self { packs, desk: Mutex::default(), turns, allotted_bytes, pending_bytes_max }
+        Self { packs, desk: Mutex::default(), turns, bytes_max, pending_bytes_max }
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -118,7 +105,7 @@ impl Shelf {
 
     /// Where the waiting record of a chunk is.
     pub(crate) fn waiting(&self, chunk: &ChunkId) -> Option<Place> {
-        self.desk().waiting.get(chunk).map(|waiting| waiting.written.place)
+        self.desk().waiting.get(chunk).map(|waiting| waiting.place)
     }
 
     /// Writes a chunk and lets it wait for its commit. Only for the holder of its turn.
@@ -127,6 +114,7 @@ impl Shelf {
         contract: ContractId,
         chunk: ChunkId,
         bytes: &[u8],
+        roots: &[Hash],
         heals: bool,
     ) -> Result<(), PutError> {
         let needed = record_len(bytes.len());
@@ -138,15 +126,16 @@ impl Shelf {
             }
             *sum += needed;
         }
-        let written = self.packs.append(&contract, &chunk, bytes, self.allotted_bytes);
+        let purpose = Purpose::Put { bytes_max: self.bytes_max };
+        let place = self.packs.append(&contract, &chunk, bytes, roots, purpose);
         let mut desk = self.desk();
-        let written = written.inspect_err(|_| desk.release(&contract, needed))?;
+        let place = place.inspect_err(|_| desk.release(&contract, needed))?;
         // A record before it was damaged, or the store would not have asked for another.
         let before = desk.remove(&chunk);
-        desk.waiting.insert(chunk, Waiting { written, contract, heals });
+        desk.waiting.insert(chunk, Waiting { place, contract, heals });
         drop(desk);
         if let Some(before) = before {
-            self.packs.give_up(before.written.place);
+            self.packs.give_up(&before.place);
         }
         Ok(())
     }
@@ -156,27 +145,24 @@ impl Shelf {
     /// # Errors
     /// [`CommitError::Length`] when an addition says another length than its chunk has.
     pub(crate) fn stage(&self, contract: &ContractId, adds: &[Addition]) -> Result<Staged<'_>, CommitError> {
-        let mut staged =
-            Staged { shelf: self, added: Vec::new(), healed: Vec::new(), elsewhere: Vec::new(), mark: 0 };
+        let mut staged = Staged { shelf: self, added: Vec::new(), healed: Vec::new(), elsewhere: Vec::new() };
         let desk = self.desk();
         for add in adds {
             match desk.waiting.get(&add.chunk) {
-                Some(Waiting { written: Written { place, mark }, .. }) => {
+                Some(Waiting { place, .. }) => {
                     if place.len != add.len {
                         // Nothing is pinned before all of them are known to fit.
                         staged.added.clear();
                         return Err(CommitError::Length { chunk: add.chunk, said: add.len, held: place.len });
                     }
                     staged.added.push((add.chunk, *place));
-                    staged.mark = staged.mark.max(*mark);
                 }
                 None => staged.elsewhere.push(*add),
             }
         }
         for (chunk, waiting) in &desk.waiting {
             if waiting.heals && waiting.contract == *contract {
-                staged.healed.push((*chunk, waiting.written.place));
-                staged.mark = staged.mark.max(waiting.written.mark);
+                staged.healed.push((*chunk, waiting.place));
             }
         }
         // Before the desk is free: until then nobody can give these records up.
@@ -184,19 +170,17 @@ impl Shelf {
         Ok(staged)
     }
 
-    /// Brings the figures up to date after a commit, in the order of commits.
-    pub(crate) fn settle(&self, moved: &Moved) {
+    /// Brings the figures up to date after a transaction.
+    pub(crate) fn settle(&self, moves: &[Move]) {
         let mut desk = self.desk();
-        for (chunk, place) in &moved.adopted {
-            let waits = desk.waiting.get(chunk).is_some_and(|waiting| waiting.written.place == *place);
-            if waits {
-                desk.remove(chunk);
+        for moved in moves {
+            let waiting = desk.waiting.get(&moved.chunk);
+            let was_pending =
+                moved.from.is_none() && waiting.is_some_and(|waiting| waiting.place == moved.place);
+            if was_pending {
+                desk.remove(&moved.chunk);
             }
-            self.packs.adopt(*place, waits);
-        }
-        drop(desk);
-        for place in &moved.freed {
-            self.packs.free(*place);
+            self.packs.moved(moved, was_pending);
         }
     }
 
@@ -212,8 +196,8 @@ impl Shelf {
         let gone: Vec<Waiting> = chunks.iter().filter_map(|chunk| desk.remove(chunk)).collect();
         drop(desk);
         for waiting in &gone {
-            self.packs.give_up(waiting.written.place);
+            self.packs.give_up(&waiting.place);
         }
-        gone.iter().map(|waiting| waiting.written.place.record_len()).sum()
+        gone.iter().map(|waiting| waiting.place.record_len()).sum()
     }
 }

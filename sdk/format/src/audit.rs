@@ -13,8 +13,8 @@ use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
 use crate::ids::{ChunkId, ContractId};
-use crate::inventory::{Inventory, InventoryEntry};
-use crate::tree::{ChunkTree, Hash, LEAF_LEN, leaf_count, leaf_hash, leaf_len, verify_path};
+use crate::inventory::{InventoryEntry, InventoryView};
+use crate::tree::{Hash, LEAF_LEN, LeafProof, leaf_count, leaf_hash, leaf_len, verify_path};
 
 /// Positions that one challenge draws. With them a loss of 5 % is caught in 96 of 100 audits.
 pub const AUDIT_SAMPLES: usize = 64;
@@ -87,7 +87,7 @@ impl Challenge {
 
     /// Whether root, entries and span are those of `inventory`. Proofs made from another one are
     /// refused by whoever verifies them.
-    pub fn fits(&self, inventory: &Inventory) -> bool {
+    pub fn fits<V: InventoryView>(&self, inventory: &V) -> bool {
         self.inventory_root == inventory.root()
             && self.entries == inventory.len()
             && self.span == inventory.span()
@@ -232,70 +232,43 @@ pub enum ProofError {
 
 /// Answers a challenge from the provider's inventory.
 ///
-/// `read` gives the whole bytes of a chunk, or `None` when it is gone. Bytes that do not hash to
-/// the chunk's id, or have another length than the entry says, count as gone too. Because the
-/// positions rise, one chunk at a time is in memory, and each is read once however many positions
-/// fall into it (a chunk id that stands at two entries is read for each). At most
-/// [`AUDIT_SAMPLES`] chunks are read.
+/// `show` gives a leaf of a chunk of that many bytes, with its path to the chunk's id, or `None`
+/// when it is gone. What does not lead to the id counts as gone too. It is asked at most
+/// [`AUDIT_SAMPLES`] times; see [`LeafProof`] for what it can use.
 ///
 /// The inventory should be the one that the challenge [`fits`](Challenge::fits); otherwise the
 /// proof comes out short or wrong and is refused by the verifier.
-pub fn prove(
+///
+/// # Errors
+/// That the inventory cannot be read.
+pub fn prove<V: InventoryView>(
     challenge: &Challenge,
-    inventory: &Inventory,
-    mut read: impl FnMut(&ChunkId) -> Option<Vec<u8>>,
-) -> Proof {
-    let mut current: Option<(u64, Option<IntactChunk>)> = None;
+    inventory: &V,
+    mut show: impl FnMut(&ChunkId, u32, u64) -> Option<LeafProof>,
+) -> Result<Proof, V::Error> {
     let mut samples = Vec::with_capacity(AUDIT_SAMPLES);
     for position in challenge.positions() {
-        let Some(index) = inventory.locate(position) else {
-            continue;
-        };
-        let (Some(entry), Some(inventory_path)) = (inventory.entry(index), inventory.path(index)) else {
+        let Some(index) = inventory.locate(position)? else { continue };
+        let (Some(entry), Some(inventory_path)) = (inventory.entry(index)?, inventory.path(index)?) else {
             continue;
         };
         let shown = match entry.chunk {
             None => Shown::Hole,
             Some(id) => {
-                if current.as_ref().is_none_or(|(held, _)| *held != index) {
-                    // The chunk before is let go first, so that there are never two.
-                    drop(current.take());
-                    let chunk = read(&id).and_then(|bytes| IntactChunk::new(bytes, &entry));
-                    current = Some((index, chunk));
+                let within = position - entry.offset;
+                match show(&id, entry.len, within / LEAF_LEN as u64) {
+                    Some(LeafProof { bytes, path })
+                        if leaf_is_right(&id, entry.len, within, &bytes, &path) =>
+                    {
+                        Shown::Leaf { bytes, path }
+                    }
+                    _ => Shown::Lost,
                 }
-                current
-                    .as_ref()
-                    .and_then(|(_, chunk)| chunk.as_ref())
-                    .and_then(|chunk| chunk.show(position - entry.offset))
-                    .unwrap_or(Shown::Lost)
             }
         };
         samples.push(Sample { index, entry, inventory_path, shown });
     }
-    Proof { samples }
-}
-
-/// A chunk that has the length and the id of its entry.
-struct IntactChunk {
-    bytes: Vec<u8>,
-    tree: ChunkTree,
-}
-
-impl IntactChunk {
-    fn new(bytes: Vec<u8>, entry: &InventoryEntry) -> Option<Self> {
-        if bytes.len() != entry.len as usize {
-            return None;
-        }
-        let tree = ChunkTree::new(&bytes);
-        (Some(tree.id()) == entry.chunk).then_some(Self { bytes, tree })
-    }
-
-    fn show(&self, within: u64) -> Option<Shown> {
-        let leaf = within / LEAF_LEN as u64;
-        let bytes = self.bytes.chunks(LEAF_LEN).nth(leaf as usize)?.to_vec();
-        let path = self.tree.path(leaf)?;
-        Some(Shown::Leaf { bytes, path })
-    }
+    Ok(Proof { samples })
 }
 
 /// Verifies a proof with the challenge alone.

@@ -31,6 +31,23 @@ pub struct InventoryEntry {
 }
 
 impl InventoryEntry {
+    /// The entry of a chunk that begins at byte `offset`; `index` is its number, for the error.
+    ///
+    /// # Errors
+    /// [`InventoryError::ChunkLength`] unless `len` is 1 to [`CHUNK_LEN_MAX`];
+    /// [`InventoryError::ChunkId`] for 32 zero bytes; [`InventoryError::Gap`] when it does not end
+    /// within 64 bits.
+    pub fn new(offset: u64, len: u32, chunk: ChunkId, index: u64) -> Result<Self, InventoryError> {
+        let entry = Self { offset, len, chunk: Some(chunk) };
+        if !length_is_valid(len) {
+            return Err(InventoryError::ChunkLength(len));
+        }
+        if chunk == ChunkId(HOLE) {
+            return Err(InventoryError::ChunkId);
+        }
+        if entry.is_valid() { Ok(entry) } else { Err(InventoryError::Gap(index)) }
+    }
+
     /// The 44 bytes that are hashed as a leaf.
     pub fn to_bytes(&self) -> [u8; ENTRY_LEN] {
         let mut bytes = [0; ENTRY_LEN];
@@ -72,7 +89,7 @@ impl InventoryEntry {
     }
 
     /// The first position after the entry. Entries of an [`Inventory`] are valid, so it fits.
-    fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.offset + u64::from(self.len)
     }
 }
@@ -123,6 +140,66 @@ pub enum InventoryError {
     Gap(u64),
 }
 
+/// What an audit is proven from: an inventory, be it in memory or on a disk.
+pub trait InventoryView {
+    /// Why a look can fail.
+    type Error;
+
+    /// How many entries there are, holes included.
+    fn len(&self) -> u64;
+    /// Whether there is no entry.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Bytes that the entries span, holes included.
+    fn span(&self) -> u64;
+    /// The root of the tree over all entries.
+    fn root(&self) -> Hash;
+    /// Entry `index`, if there is one.
+    ///
+    /// # Errors
+    /// When the inventory cannot be read; so for the others.
+    fn entry(&self, index: u64) -> Result<Option<InventoryEntry>, Self::Error>;
+    /// The path of entry `index` to the root; `None` when there is no such entry.
+    ///
+    /// # Errors
+    /// When the inventory cannot be read.
+    fn path(&self, index: u64) -> Result<Option<Vec<Hash>>, Self::Error>;
+    /// The index of the entry that covers a byte position; `None` when it is not below the span.
+    ///
+    /// # Errors
+    /// When the inventory cannot be read.
+    fn locate(&self, position: u64) -> Result<Option<u64>, Self::Error>;
+}
+
+impl InventoryView for Inventory {
+    type Error = std::convert::Infallible;
+
+    fn len(&self) -> u64 {
+        self.len()
+    }
+
+    fn span(&self) -> u64 {
+        self.span()
+    }
+
+    fn root(&self) -> Hash {
+        self.root()
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<InventoryEntry>, Self::Error> {
+        Ok(self.entry(index))
+    }
+
+    fn path(&self, index: u64) -> Result<Option<Vec<Hash>>, Self::Error> {
+        Ok(self.path(index))
+    }
+
+    fn locate(&self, position: u64) -> Result<Option<u64>, Self::Error> {
+        Ok(self.locate(position))
+    }
+}
+
 /// An inventory with its tree in memory: about 120 bytes for each entry.
 ///
 /// Every change costs O(log n), and each has an inverse ([`pop`](Self::pop) for
@@ -165,7 +242,7 @@ impl Inventory {
     /// [`InventoryError::ChunkLength`] unless `len` is 1 to [`CHUNK_LEN_MAX`];
     /// [`InventoryError::ChunkId`] for 32 zero bytes.
     pub fn push(&mut self, chunk: ChunkId, len: u32) -> Result<u64, InventoryError> {
-        self.append(InventoryEntry { offset: self.span(), len, chunk: Some(chunk) })
+        self.append(InventoryEntry::new(self.span(), len, chunk, self.len())?)
     }
 
     /// Turns an entry into a hole and returns what it was.

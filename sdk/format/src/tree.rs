@@ -24,6 +24,10 @@ pub const LEAF_LEN: usize = 1024;
 /// Most bytes of a chunk: 1 MiB.
 pub const CHUNK_LEN_MAX: usize = 1 << 20;
 
+/// Bytes of a subtree whose root providers keep beside a chunk, 16 leaves: so that a leaf is proven
+/// from 16 KiB and at most 64 roots, and not from the whole chunk.
+pub const SUBTREE_LEN: usize = 16 << 10;
+
 /// Most hashes of a path: a tree whose size fits in 64 bits is at most 64 levels high.
 pub const PATH_LEN_MAX: usize = 64;
 
@@ -61,26 +65,145 @@ pub fn leaf_len(len: u32, index: u64) -> Option<usize> {
     }
 }
 
+/// Joins the hashes of neighbours, in order, to the root over all of them: any number of leaves, or
+/// of roots of subtrees that are full but for the last. [`empty_root`] when there are none.
+#[derive(Clone, Copy)]
+struct Peaks {
+    // The roots of the full subtrees to the left, largest first: one for each bit that is set in the
+    // number of hashes so far.
+    stack: [Hash; PATH_LEN_MAX],
+    depth: usize,
+    count: u64,
+}
+
+impl Peaks {
+    const NONE: Self = Self { stack: [[0; 32]; PATH_LEN_MAX], depth: 0, count: 0 };
+
+    fn push(&mut self, mut hash: Hash) {
+        for _ in 0..self.count.trailing_ones() {
+            self.depth -= 1;
+            hash = node_hash(&self.stack[self.depth], &hash);
+        }
+        self.stack[self.depth] = hash;
+        self.depth += 1;
+        self.count += 1;
+    }
+
+    fn root(&self) -> Hash {
+        let peaks = self.stack[..self.depth].iter().rev().copied();
+        peaks.reduce(|right, left| node_hash(&left, &right)).unwrap_or_else(empty_root)
+    }
+}
+
+/// The root over hashes of neighbours that are leaves, or roots of subtrees of one size of which
+/// only the last may have fewer leaves; [`empty_root`] when there are none.
+pub fn root_over(hashes: &[Hash]) -> Hash {
+    let mut peaks = Peaks::NONE;
+    hashes.iter().for_each(|hash| peaks.push(*hash));
+    peaks.root()
+}
+
+/// The root of the tree over bytes: its leaves are 1 KiB each.
+fn root_of(bytes: &[u8]) -> Hash {
+    let mut peaks = Peaks::NONE;
+    bytes.chunks(LEAF_LEN).for_each(|leaf| peaks.push(leaf_hash(leaf)));
+    peaks.root()
+}
+
 /// The id of a chunk: the root of its tree. Equal to [`ChunkTree::id`] and faster, because no
 /// level is kept: about one SHA-256 pass over the bytes, without allocation.
 ///
 /// It is defined for any bytes; only 1 to [`CHUNK_LEN_MAX`] bytes are a chunk.
 pub fn chunk_id(bytes: &[u8]) -> ChunkId {
-    // The roots of the full subtrees to the left, largest first: one for each bit that is set in
-    // the number of leaves so far.
-    let mut stack = [[0; 32]; PATH_LEN_MAX];
-    let mut depth = 0;
-    for (index, leaf) in bytes.chunks(LEAF_LEN).enumerate() {
-        let mut hash = leaf_hash(leaf);
-        for _ in 0..index.trailing_ones() {
-            depth -= 1;
-            hash = node_hash(&stack[depth], &hash);
-        }
-        stack[depth] = hash;
-        depth += 1;
+    ChunkId(root_of(bytes))
+}
+
+/// How many subtrees of [`SUBTREE_LEN`] a chunk of `len` bytes has; 0 for one that is not longer
+/// than one of them, whose root is the chunk's id.
+pub fn subtree_count(len: u32) -> usize {
+    let len = len as usize;
+    if len <= SUBTREE_LEN { 0 } else { len.div_ceil(SUBTREE_LEN) }
+}
+
+/// The id of a chunk, and the roots of its subtrees of 16 KiB in order ([`subtree_count`] of them),
+/// in the one pass that [`chunk_id`] takes. spec/chunk-tree.md, "Subtrees".
+pub fn chunk_id_and_subtrees(bytes: &[u8]) -> (ChunkId, Vec<Hash>) {
+    if bytes.len() <= SUBTREE_LEN {
+        return (chunk_id(bytes), Vec::new());
     }
-    let root = stack[..depth].iter().rev().copied().reduce(|right, left| node_hash(&left, &right));
-    ChunkId(root.unwrap_or_else(empty_root))
+    let roots: Vec<Hash> = bytes.chunks(SUBTREE_LEN).map(root_of).collect();
+    (ChunkId(root_over(&roots)), roots)
+}
+
+/// A leaf of a chunk, and its path to the chunk's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafProof {
+    /// The leaf's bytes: 1,024, or fewer for the last leaf of a chunk.
+    pub bytes: Vec<u8>,
+    /// The RFC 6962 audit path, from the leaf's sibling upwards.
+    pub path: Vec<Hash>,
+}
+
+impl LeafProof {
+    /// Shows leaf `leaf` of a chunk of `len` bytes from `block`, the bytes of the one subtree of
+    /// 16 KiB that it is in, and the roots of all `subtrees`. `None` unless these lead to the
+    /// chunk's id. Takes about 20 microseconds. spec/chunk-tree.md, "Subtrees".
+    pub fn from_subtree(
+        chunk: &ChunkId,
+        len: u32,
+        leaf: u64,
+        block: &[u8],
+        subtrees: &[Hash],
+    ) -> Option<Self> {
+        let leaves_each = (SUBTREE_LEN / LEAF_LEN) as u64;
+        let (at, within) = (leaf / leaves_each, (leaf % leaves_each) as usize);
+        let start = at.checked_mul(SUBTREE_LEN as u64)?;
+        let block_len = u64::from(len).checked_sub(start)?.min(SUBTREE_LEN as u64);
+        if block.len() as u64 != block_len || subtrees.len() != subtree_count(len) {
+            return None;
+        }
+        let bytes = block.chunks(LEAF_LEN).nth(within)?.to_vec();
+        let leaves: Vec<Hash> = block.chunks(LEAF_LEN).map(leaf_hash).collect();
+        let (mut path, root) = path_over(leaves, within);
+        if subtrees.is_empty() {
+            return (root == chunk.0).then_some(Self { bytes, path });
+        }
+        let at = usize::try_from(at).ok()?;
+        if subtrees.get(at) != Some(&root) {
+            return None;
+        }
+        let (above, root) = path_over(subtrees.to_vec(), at);
+        path.extend(above);
+        (root == chunk.0).then_some(Self { bytes, path })
+    }
+
+    /// Shows leaf `leaf` of a chunk whose bytes are at hand. `None` unless they are the chunk's.
+    pub fn from_chunk(chunk: &ChunkId, bytes: &[u8], leaf: u64) -> Option<Self> {
+        let (id, subtrees) = chunk_id_and_subtrees(bytes);
+        let block = usize::try_from(leaf).ok()? / (SUBTREE_LEN / LEAF_LEN);
+        let block = bytes.chunks(SUBTREE_LEN).nth(block)?;
+        let len = u32::try_from(bytes.len()).ok()?;
+        if id == *chunk { Self::from_subtree(chunk, len, leaf, block, &subtrees) } else { None }
+    }
+}
+
+/// The path of hash `index` to the root over all hashes, and that root. There must be one.
+pub fn path_over(mut level: Vec<Hash>, mut index: usize) -> (Vec<Hash>, Hash) {
+    let mut path = Vec::with_capacity(10);
+    while level.len() > 1 {
+        path.extend(level.get(index ^ 1));
+        let parents = level.len().div_ceil(2);
+        for at in 0..parents {
+            level[at] = match level.get(2 * at + 1) {
+                Some(right) => node_hash(&level[2 * at], right),
+                None => level[2 * at],
+            };
+        }
+        level.truncate(parents);
+        index /= 2;
+    }
+    let root = level.first().copied().unwrap_or_else(empty_root);
+    (path, root)
 }
 
 /// RFC 6962's node hash for rs_merkle, whose own default has no prefixes.

@@ -11,7 +11,7 @@ use commonhold_format::audit::{
 };
 use commonhold_format::ids::{ChunkId, ContractId};
 use commonhold_format::inventory::{Inventory, InventoryEntry};
-use commonhold_format::tree::{Hash, LEAF_LEN, chunk_id, leaf_hash, node_hash};
+use commonhold_format::tree::{Hash, LEAF_LEN, LeafProof, chunk_id, leaf_hash, node_hash};
 use proptest::prelude::*;
 
 /// A provider's disk and its inventory.
@@ -47,7 +47,8 @@ impl Provider {
     }
 
     fn prove(&self, challenge: &Challenge) -> Proof {
-        prove(challenge, &self.inventory, |id| self.chunks.get(id).cloned())
+        let show = |id: &ChunkId, _, leaf| LeafProof::from_chunk(id, self.chunks.get(id)?, leaf);
+        prove(challenge, &self.inventory, show).unwrap()
     }
 }
 
@@ -159,18 +160,43 @@ fn a_commitment_binds_contract_epoch_and_nonce() {
 }
 
 #[test]
-fn a_chunk_is_read_once_and_only_one_is_kept() {
-    let provider = Provider::with(&[3000, 3000, 3000]);
-    let reads = RefCell::new(Vec::new());
+fn the_leaves_of_the_positions_are_asked_for_in_order() {
+    let provider = Provider::with(&[3000, 300_000, 3000]);
+    let asked = RefCell::new(Vec::new());
     let challenge = provider.challenge(1);
-    let proof = prove(&challenge, &provider.inventory, |id| {
-        reads.borrow_mut().push(*id);
-        provider.chunks.get(id).cloned()
+    let proof = prove(&challenge, &provider.inventory, |id, len, leaf| {
+        asked.borrow_mut().push((*id, len, leaf));
+        LeafProof::from_chunk(id, provider.chunks.get(id)?, leaf)
     });
-    let expected: Vec<ChunkId> =
-        provider.inventory.entries().iter().map(|entry| entry.chunk.unwrap()).collect();
-    assert_eq!(*reads.borrow(), expected);
-    assert_eq!(verify_proof(&challenge, &proof), Ok(passed(64, 0)));
+    let expected: Vec<(ChunkId, u32, u64)> = challenge
+        .positions()
+        .into_iter()
+        .map(|position| {
+            let entry = provider.inventory.entry(provider.inventory.locate(position).unwrap()).unwrap();
+            (entry.chunk.unwrap(), entry.len, (position - entry.offset) / LEAF_LEN as u64)
+        })
+        .collect();
+    assert_eq!(*asked.borrow(), expected);
+    assert_eq!(verify_proof(&challenge, &proof.unwrap()), Ok(passed(64, 0)));
+}
+
+#[test]
+fn a_leaf_that_does_not_lead_to_its_chunk_is_shown_as_lost() {
+    let provider = Provider::with(&[40_000; 2]);
+    let challenge = provider.challenge(1);
+    let proof = prove(&challenge, &provider.inventory, |id, _, leaf| {
+        let mut shown = LeafProof::from_chunk(id, provider.chunks.get(id)?, leaf)?;
+        match leaf % 3 {
+            0 => shown.bytes[0] ^= 1,
+            1 => shown.path[1][5] ^= 1,
+            _ => {}
+        }
+        Some(shown)
+    });
+    let proof = proof.unwrap();
+    let lost = proof.samples.iter().filter(|sample| sample.shown == Shown::Lost).count();
+    assert!(lost > 20, "{lost}");
+    assert_eq!(verify_proof(&challenge, &proof).unwrap().leaves as usize, 64 - lost);
 }
 
 #[test]

@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use commonhold_format::tree::{
-    CHUNK_LEN_MAX, ChunkTree, GrowingTree, Hash, LEAF_LEN, PathError, chunk_id, empty_root, leaf_count,
-    leaf_hash, leaf_len, node_hash, verify_path,
+    CHUNK_LEN_MAX, ChunkTree, GrowingTree, Hash, LEAF_LEN, LeafProof, PathError, SUBTREE_LEN, chunk_id,
+    chunk_id_and_subtrees, empty_root, leaf_count, leaf_hash, leaf_len, node_hash, path_over, root_over,
+    subtree_count, verify_path,
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -284,4 +285,79 @@ fn leaves_cover_a_chunk_exactly() {
     }
     assert_eq!(leaf_count(0), 0);
     assert_eq!(leaf_len(0, 0), None);
+}
+
+fn some_bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 31 + (at >> 8) * 7 + (at >> 16)) as u8).collect()
+}
+
+#[test]
+fn a_leaf_is_proven_from_its_subtree_and_the_roots_of_the_others() {
+    let lens = [
+        1,
+        1023,
+        1024,
+        1025,
+        SUBTREE_LEN - 1,
+        SUBTREE_LEN,
+        SUBTREE_LEN + 1,
+        3 * SUBTREE_LEN,
+        100_000,
+        CHUNK_LEN_MAX - 1,
+        CHUNK_LEN_MAX,
+    ];
+    for len in lens {
+        let bytes = some_bytes(len);
+        let tree = ChunkTree::new(&bytes);
+        let (id, roots) = chunk_id_and_subtrees(&bytes);
+        assert_eq!(id, tree.id());
+        assert_eq!(roots.len(), subtree_count(len as u32), "{len} bytes");
+        let step = if len > 100_000 { 37 } else { 1 };
+        let leaves = leaf_count(len as u32);
+        for leaf in (0..leaves).step_by(step).chain([leaves - 1]) {
+            let block = bytes.chunks(SUBTREE_LEN).nth(leaf as usize / 16).unwrap();
+            let shown = LeafProof::from_subtree(&id, len as u32, leaf, block, &roots).unwrap();
+            assert_eq!(Some(&shown.path), tree.path(leaf).as_ref(), "leaf {leaf} of {len} bytes");
+            assert_eq!(verify_path(&id.0, leaves, leaf, &leaf_hash(&shown.bytes), &shown.path), Ok(()));
+            assert_eq!(LeafProof::from_chunk(&id, &bytes, leaf), Some(shown));
+        }
+        assert_eq!(LeafProof::from_chunk(&id, &bytes, leaves), None);
+        assert_eq!(LeafProof::from_chunk(&id, &bytes, u64::MAX), None);
+    }
+}
+
+#[test]
+fn attack_27_a_subtree_or_root_with_a_flipped_bit_proves_nothing() {
+    let bytes = some_bytes(40_000);
+    let (id, roots) = chunk_id_and_subtrees(&bytes);
+    let block = &bytes[SUBTREE_LEN..2 * SUBTREE_LEN];
+    let prove = |block: &[u8], roots: &[Hash]| LeafProof::from_subtree(&id, 40_000, 20, block, roots);
+    assert!(prove(block, &roots).is_some());
+    for at in (0..block.len()).step_by(997) {
+        let mut flipped = block.to_vec();
+        flipped[at] ^= 4;
+        assert_eq!(prove(&flipped, &roots), None, "byte {at}");
+    }
+    for at in 0..roots.len() {
+        let mut flipped = roots.clone();
+        flipped[at][7] ^= 1;
+        assert_eq!(prove(block, &flipped), None, "root {at}");
+    }
+    assert_eq!(prove(&block[1..], &roots), None);
+    assert_eq!(prove(block, &roots[..2]), None);
+    assert_eq!(prove(&bytes[..SUBTREE_LEN], &roots), None);
+    assert_eq!(LeafProof::from_subtree(&id, 90_000, 20, block, &roots), None);
+}
+
+#[test]
+fn roots_and_paths_over_any_hashes_are_those_of_the_tree() {
+    for size in 1..80usize {
+        let leaves: Vec<Hash> = (0..size).map(|n| leaf_hash(&[n as u8])).collect();
+        let (root, paths) = reference(&leaves);
+        assert_eq!(root_over(&leaves), root);
+        for (index, path) in paths.iter().enumerate() {
+            assert_eq!(path_over(leaves.clone(), index), (path.clone(), root));
+        }
+    }
+    assert_eq!(root_over(&[]), empty_root());
 }

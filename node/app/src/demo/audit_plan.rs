@@ -1,11 +1,12 @@
 //! Damage on a provider's disk, and an audit that is certain to look there.
 //!
 //! 64 leaves find one flipped byte among many gigabytes only by luck, so for large inventories the
-//! demo plans the audit: it draws nonces until the challenge touches the damaged chunk. The
+//! demo plans the audit: it draws nonces until the challenge touches the damaged subtree. The
 //! challenge is an ordinary one otherwise, and the demo says what the odds of a blind one were.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -13,12 +14,16 @@ use commonhold_client::Client;
 use commonhold_client::types::{AuditRequest, ContractInfo};
 use commonhold_format::audit::Challenge;
 use commonhold_format::ids::ContractId;
+use commonhold_format::tree::SUBTREE_LEN;
 use data_encoding::HEXLOWER;
 
 use crate::datadir::random_secret;
 
 /// Nonces that are tried before the plan is given up: far more than even a terabyte needs.
 const NONCES_MAX: usize = 10_000_000;
+
+/// In a chunk's record, the chunk's bytes begin so many bytes after its id (spec/store.md, "Packs").
+const BYTES_BEHIND_ID: u64 = 80;
 
 /// A chunk at a provider.
 pub struct Target {
@@ -70,8 +75,7 @@ pub fn flip_byte(provider_dir: &Path, target: &Target) -> Result<()> {
         let path = pack?.path();
         let mut file = File::options().read(true).write(true).open(&path)?;
         for at in positions_of(&mut file, &id)? {
-            // The header names the chunk and ends within 64 bytes after its id (spec/store.md).
-            file.seek(SeekFrom::Start(at + 96 + target.len / 2))?;
+            file.seek(SeekFrom::Start(at + BYTES_BEHIND_ID + target.len / 2))?;
             let mut byte = [0];
             if file.read(&mut byte)? == 1 {
                 file.seek_relative(-1)?;
@@ -126,16 +130,23 @@ impl Target {
         })
     }
 
+    /// The subtree with the damaged byte, in the contract's byte space: whoever proves one of its
+    /// leaves has to read the byte (spec/audit.md).
+    fn damaged(&self) -> Range<u64> {
+        let subtree = self.len / 2 / SUBTREE_LEN as u64 * SUBTREE_LEN as u64;
+        self.offset + subtree..self.offset + self.len.min(subtree + SUBTREE_LEN as u64)
+    }
+
     fn is_hit_by(&self, challenge: &Challenge) -> bool {
-        let bytes = self.offset..self.offset + self.len;
+        let bytes = self.damaged();
         challenge.positions().iter().any(|position| bytes.contains(position))
     }
 
-    /// How likely a challenge with a random nonce is to look at this chunk: one position is drawn in
+    /// How likely a challenge with a random nonce is to read the damaged byte: one position is drawn in
     /// each of the 64 strata of the span (spec/audit.md).
     fn chance(&self) -> f64 {
         let edge = |stratum: u64| u128::from(stratum) * u128::from(self.contract.span) / 64;
-        let (first, end) = (u128::from(self.offset), u128::from(self.offset + self.len));
+        let (first, end) = (u128::from(self.damaged().start), u128::from(self.damaged().end));
         let missed: f64 = (0..64)
             .map(|stratum| {
                 let (low, high) = (edge(stratum), edge(stratum + 1));
@@ -150,14 +161,14 @@ impl Target {
     pub fn odds(&self) -> String {
         let chance = self.chance();
         if chance >= 1.0 {
-            "a random challenge; each one looks at this chunk".to_owned()
+            "a random challenge; each one reads this byte".to_owned()
         } else {
-            format!("a planned challenge; a random one looks at this chunk with {:.1} %", 100.0 * chance)
+            format!("a planned challenge; a random one reads this byte with {:.2} %", 100.0 * chance)
         }
     }
 }
 
-/// An audit of the provider that is certain to look at the chunk.
+/// An audit of the provider that is certain to read the damaged byte.
 ///
 /// # Errors
 /// When no such challenge is found.
@@ -172,5 +183,5 @@ pub fn request(provider: &str, target: &Target) -> Result<AuditRequest> {
             return Ok(AuditRequest { provider, nonce: Some(HEXLOWER.encode(&nonce)) });
         }
     }
-    bail!("no challenge was found that looks at the damaged chunk")
+    bail!("no challenge was found that reads the damaged byte")
 }

@@ -276,10 +276,9 @@ impl Worker {
         }
         let entries = fetch_inventory(&self.context.net, self.node, self.contract, theirs.entries).await?;
         let (store, contract) = (self.context.store.clone(), self.contract);
-        let own = blocking(move || {
-            store.with_inventory(&contract, |inventory| inventory.entries().to_vec()).unwrap_or_default()
-        })
-        .await?;
+        let own =
+            blocking(move || store.with_inventory(&contract, |it| it.entries_from(0, usize::MAX))).await?;
+        let own = own.map_err(fault)?.transpose().map_err(fault)?.unwrap_or_default();
         let (adds, removes) = difference(&own, &entries);
         self.keep(theirs, note, adds, removes).await?;
         Ok(true)

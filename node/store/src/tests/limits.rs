@@ -6,10 +6,11 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use super::people::{Chunk, HEADER_LEN, additions, chunk, deal};
+use super::people::{Chunk, HEADER_LEN, additions, assert_accounts, chunk, deal};
 use super::simulated::Simulated;
-use crate::error::{CommitError, PutError, ReadError};
-use crate::{Role, Store};
+use crate::error::{PutError, ReadError};
+use crate::opening::Setup;
+use crate::{Role, Stop, Store};
 
 const RECORD_LEN: u64 = 1000;
 
@@ -25,8 +26,13 @@ fn packs(dir: &TempDir) -> Vec<String> {
     names
 }
 
+/// Room for one revision and a few records.
+const PACK_LEN: u64 = 6 * RECORD_LEN;
+
+/// A store whose trash has no term.
 fn open(dir: &TempDir, pack_len_max: u64) -> Store {
-    Simulated::default().open_with(dir.path(), |setup| setup.pack_len_max = pack_len_max)
+    let config = crate::StoreConfig { trash_term_seconds: 0, ..crate::StoreConfig::new(dir.path(), 1 << 30) };
+    Store::open_with(config, Setup { pack_len_max: Some(pack_len_max), ..Setup::default() }).unwrap()
 }
 
 #[test]
@@ -61,11 +67,13 @@ fn a_contract_may_not_put_without_end_and_never_commit() {
 fn a_refused_put_takes_nothing_of_what_the_contract_may_put() {
     let dir = TempDir::new().unwrap();
     let disk = Simulated::default();
-    let config = crate::StoreConfig { dir: dir.path().to_owned(), allotted_bytes: 2 * RECORD_LEN };
-    let setup = crate::Setup {
+    let (pack_len, book) = (8 * RECORD_LEN, 2 * RECORD_LEN);
+    let config = crate::StoreConfig::new(dir.path(), pack_len + book + 2 * RECORD_LEN);
+    let setup = Setup {
         disk: std::sync::Arc::new(disk),
+        pack_len_max: Some(pack_len),
         pending_bytes_max: 3 * RECORD_LEN,
-        ..crate::Setup::default()
+        ..Setup::default()
     };
     let store = Store::open_with(config, setup).unwrap();
     let deal = deal(1).enter(&store, Role::Provider);
@@ -76,52 +84,69 @@ fn a_refused_put_takes_nothing_of_what_the_contract_may_put() {
     }
 }
 
-#[test]
-fn packs_are_rolled_and_deleted_when_all_of_one_is_dead() {
-    let dir = TempDir::new().unwrap();
-    let chunks = chunks(0..7);
-    {
-        let store = open(&dir, 2 * RECORD_LEN);
-        let deal = deal(1).enter(&store, Role::Provider);
-        deal.keep(&store, &chunks);
-        assert_eq!(packs(&dir), ["00000000.pack", "00000001.pack", "00000002.pack", "00000003.pack"]);
-        deal.commit(&store, &[], &[0, 2, 3]);
-        assert_eq!(packs(&dir), ["00000000.pack", "00000002.pack", "00000003.pack"]);
-        let usage = store.usage();
-        assert_eq!((usage.used_bytes, usage.dead_bytes), (5 * RECORD_LEN, RECORD_LEN));
-    }
-    {
-        // Opening goes on in the last pack, which is not full.
-        let store = open(&dir, 2 * RECORD_LEN);
-        deal(1).keep(&store, &self::chunks(10..12));
-        assert_eq!(packs(&dir), ["00000000.pack", "00000002.pack", "00000003.pack", "00000004.pack"]);
-        deal(1).commit(&store, &[], &[1, 4, 5, 6, 7, 8]);
-        assert_eq!(packs(&dir), [""; 0]);
-        assert_eq!(store.usage().used_bytes, 0);
-    }
-    // The numbers of packs that were there in this run are not used again.
-    let store = open(&dir, 2 * RECORD_LEN);
-    deal(1).keep(&store, &chunks);
-    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+fn compact(store: &Store) {
+    while store.compact(&Stop::default()).unwrap().is_some_and(|done| done.deleted_bytes > 0) {}
+    assert_accounts(store);
 }
 
 #[test]
-fn a_full_pack_stays_while_something_in_it_waits_for_its_commit() {
+fn packs_are_rolled_and_compaction_deletes_the_dead_ones() {
     let dir = TempDir::new().unwrap();
-    let store = open(&dir, 2 * RECORD_LEN);
+    let chunks = chunks(0..7);
+    {
+        let store = open(&dir, PACK_LEN);
+        let deal = deal(1).enter(&store, Role::Provider);
+        deal.keep(&store, &chunks);
+        let before = packs(&dir);
+        assert!(before.len() >= 2, "{before:?}");
+        deal.commit(&store, &[], &[0, 1, 2, 3, 5]);
+        compact(&store);
+        assert!(packs(&dir).starts_with(&before), "the trash keeps its term");
+        assert!(store.empty_trash().unwrap() == 5 * RECORD_LEN);
+        assert!(store.usage().dead_bytes >= 5 * RECORD_LEN);
+        compact(&store);
+        let usage = store.usage();
+        assert!(usage.dead_bytes < 3 * RECORD_LEN, "{usage:?}");
+        assert!(!packs(&dir).contains(&before[0]));
+        chunks[4].assert_held(&store);
+        chunks[6].assert_held(&store);
+    }
+    {
+        // Opening goes on in the last pack.
+        let store = open(&dir, PACK_LEN);
+        chunks[4].assert_held(&store);
+        deal(1).keep(&store, &self::chunks(10..12));
+        assert_eq!(store.usage().chunks, 4);
+        deal(1).commit(&store, &[], &[4, 6, 7, 8]);
+        store.empty_trash().unwrap();
+        compact(&store);
+        let usage = store.usage();
+        assert_eq!((usage.chunks, usage.live_bytes, usage.trash_bytes), (0, 0, 0));
+        assert!(usage.dead_bytes < PACK_LEN / 2, "{usage:?}");
+    }
+    // The contract's book has moved along.
+    let store = open(&dir, PACK_LEN);
+    assert_eq!(store.contract(&deal(1).id).unwrap().revision.unwrap().0.sequence, 4);
+    deal(1).keep(&store, &chunks);
+    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+    assert!(store.check(&Stop::default()).unwrap().findings.is_empty());
+}
+
+#[test]
+fn a_pack_stays_while_something_in_it_waits_for_its_commit() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir, PACK_LEN);
     let deal = deal(1).enter(&store, Role::Provider);
-    let chunks = chunks(0..3);
-    deal.keep(&store, &chunks[..1]);
-    chunks[1..].iter().for_each(|chunk| chunk.put(&store, &deal).unwrap());
-    deal.commit(&store, &[], &[0]);
-    assert_eq!(packs(&dir), ["00000000.pack", "00000001.pack"]);
-    deal.commit(&store, &additions(&chunks[1..]), &[]);
-    chunks[1..].iter().for_each(|chunk| chunk.assert_held(&store));
-    deal.commit(&store, &[], &[1, 2]);
-    assert_eq!(packs(&dir), [""; 0]);
-    chunks[0].put(&store, &deal).unwrap();
-    assert_eq!(store.abandon(&deal.id), RECORD_LEN);
-    assert_eq!(packs(&dir), [""; 0]);
+    let chunks = chunks(0..7);
+    deal.keep(&store, &chunks[..3]);
+    chunks[3..].iter().for_each(|chunk| chunk.put(&store, &deal).unwrap());
+    deal.commit(&store, &[], &[0, 1, 2]);
+    store.empty_trash().unwrap();
+    compact(&store);
+    deal.commit(&store, &additions(&chunks[3..]), &[]);
+    compact(&store);
+    chunks[3..].iter().for_each(|chunk| chunk.assert_held(&store));
+    assert_eq!(store.usage().live_bytes, 4 * RECORD_LEN);
 }
 
 #[test]
@@ -130,7 +155,7 @@ fn attack_41_a_commit_under_way_keeps_what_is_given_up_meanwhile() {
     let disk = Simulated::default();
     let chunks = chunks(0..2);
     {
-        let store = disk.open_with(dir.path(), |setup| setup.pack_len_max = 1);
+        let store = disk.open_with(dir.path(), |setup| setup.pack_len_max = Some(1));
         let deal = deal(1).enter(&store, Role::Provider);
         chunks.iter().for_each(|chunk| chunk.put(&store, &deal).unwrap());
         disk.watch_syncs({
@@ -141,44 +166,19 @@ fn attack_41_a_commit_under_way_keeps_what_is_given_up_meanwhile() {
         });
         deal.commit(&store, &[chunks[0].addition()], &[]);
         disk.watch_syncs(|| {});
-        // The one that no commit adds is gone with its pack.
-        assert_eq!(packs(&dir), ["00000000.pack"]);
         chunks[0].assert_held(&store);
         let usage = store.usage();
-        assert_eq!((usage.used_bytes, usage.pending_bytes, usage.dead_bytes), (RECORD_LEN, 0, 0));
+        assert_eq!((usage.live_bytes, usage.pending_bytes), (RECORD_LEN, 0));
+        // The one that no commit adds.
+        assert_eq!(usage.dead_bytes, RECORD_LEN);
     }
     chunks[0].assert_held(&open(&dir, 1));
 }
 
 #[test]
-fn attack_41_a_chunk_that_is_let_go_while_a_commit_that_adds_it_syncs_is_missing() {
-    let dir = TempDir::new().unwrap();
-    let disk = Simulated::default();
-    let store = disk.open(dir.path());
-    let (a, b) = (deal(1).enter(&store, Role::Provider), deal(2).enter(&store, Role::Provider));
-    let chunks = chunks(0..2);
-    a.keep(&store, &chunks[..1]);
-    chunks.iter().for_each(|chunk| chunk.put(&store, &b).unwrap());
-    let (revision, note) = a.revise(&store, &[], &[0]);
-    disk.watch_syncs({
-        let (store, id) = (store.clone(), a.id);
-        move || store.commit(&id, &revision, &note, &[], &[0]).unwrap()
-    });
-    let refused = b.try_commit(&store, &additions(&chunks), &[]);
-    disk.watch_syncs(|| {});
-    assert!(matches!(refused, Err(CommitError::Missing(missing)) if missing == [chunks[0].id]));
-    assert_eq!(store.with_inventory(&b.id, |it| it.len()), Some(0));
-    assert!(!store.holds(&chunks[0].id));
-    // The other one still waits.
-    assert_eq!(store.usage().pending_bytes, RECORD_LEN);
-    b.keep(&store, &chunks);
-    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
-}
-
-#[test]
 fn attack_41_a_read_finds_a_chunk_or_not_but_never_damage_while_packs_come_and_go() {
     let dir = TempDir::new().unwrap();
-    // Every record has a pack of its own, which is deleted with it.
+    // Every record has a pack of its own.
     let store = open(&dir, 1);
     let deal = deal(1).enter(&store, Role::Provider);
     let chunk = &chunks(0..1)[0];
@@ -206,6 +206,8 @@ fn attack_41_a_read_finds_a_chunk_or_not_but_never_damage_while_packs_come_and_g
         for round in 0..60 {
             deal.keep(&store, std::slice::from_ref(chunk));
             deal.commit(&store, &[], &[round]);
+            store.empty_trash().unwrap();
+            compact(&store);
         }
         ended.store(true, Ordering::Relaxed);
         let found: u64 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();

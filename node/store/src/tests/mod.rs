@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod failures;
+mod index;
 mod limits;
 #[path = "../../tests/it/people.rs"]
 pub(crate) mod people;

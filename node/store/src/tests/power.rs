@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex};
 use commonhold_format::ids::ChunkId;
 use tempfile::TempDir;
 
-use super::people::{Chunk, additions, chunk, deal};
+use super::people::{Chunk, additions, chunk, deal, entries};
 use super::simulated::Simulated;
 use crate::error::ReadError;
-use crate::{Role, Setup, Store, StoreConfig};
+use crate::opening::Setup;
+use crate::{Role, Store, StoreConfig};
 
 /// What is left behind the bytes that a sync has covered.
 const REMAINS: [&str; 5] = ["nothing", "a part", "zeros", "other bytes", "everything"];
@@ -46,7 +47,7 @@ fn power_cut(from: &Path, disk: &Simulated, remains: &str) -> TempDir {
 }
 
 fn reopened(image: &TempDir) -> Store {
-    let config = StoreConfig { dir: image.path().to_owned(), allotted_bytes: 1 << 30 };
+    let config = StoreConfig::new(image.path(), 1 << 30);
     Store::open_with(config, Setup::default()).unwrap()
 }
 
@@ -85,7 +86,7 @@ fn attack_41_nothing_acknowledged_is_lost_when_the_power_is_cut_at_any_moment() 
     let dir = TempDir::new().unwrap();
     let disk = Simulated::default();
     // Packs of a few records, so that commits span several of them.
-    let store = disk.open_with(dir.path(), |setup| setup.pack_len_max = 700);
+    let store = disk.open_with(dir.path(), |setup| setup.pack_len_max = Some(2000));
     let deal = deal(1).enter(&store, Role::Provider);
     let expected = Arc::new(Mutex::new(Acknowledged::default()));
     let cuts = Arc::new(Mutex::new(0));
@@ -112,14 +113,11 @@ fn attack_41_nothing_acknowledged_is_lost_when_the_power_is_cut_at_any_moment() 
         // One more that this commit does not cover, and whose bytes go with the same sync.
         fresh().put(&store, &deal).unwrap();
         check();
-        let held = store.with_inventory(&deal.id, |it| {
-            (0..)
-                .zip(it.entries())
-                .filter(|(_, entry)| entry.chunk.is_some())
-                .map(|(index, _)| index)
-                .collect()
-        });
-        let held: Vec<u64> = held.unwrap();
+        let held: Vec<u64> = (0..)
+            .zip(entries(&store, &deal.id))
+            .filter(|(_, entry)| entry.chunk.is_some())
+            .map(|(index, _)| index)
+            .collect();
         let removes: Vec<u64> = if round % 3 == 2 { held[..held.len() / 2 + 1].to_vec() } else { Vec::new() };
         deal.commit(&store, &additions(&chunks), &removes);
         {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::disk::{Disk, FileSystem, PackFile};
-use crate::{Setup, Store, StoreConfig};
+use crate::opening::Setup;
+use crate::{Store, StoreConfig};
 
 /// Called when a sync is about to begin, and when it has ended.
 type Watch = Arc<dyn Fn() + Send + Sync>;
@@ -47,7 +48,7 @@ impl Simulated {
     pub(super) fn open_with(&self, dir: &Path, set: impl FnOnce(&mut Setup)) -> Store {
         let mut setup = Setup { disk: Arc::new(self.clone()), ..Setup::default() };
         set(&mut setup);
-        let config = StoreConfig { dir: dir.to_owned(), allotted_bytes: 1 << 30 };
+        let config = StoreConfig::new(dir, 1 << 30);
         Store::open_with(config, setup).unwrap()
     }
 
@@ -113,6 +114,10 @@ impl Disk for Simulated {
     fn remove(&self, path: &Path) -> io::Result<()> {
         FileSystem.remove(path)
     }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        FileSystem.sync_folder(folder)
+    }
 }
 
 impl PackFile for SimulatedFile {
@@ -124,13 +129,18 @@ impl PackFile for SimulatedFile {
         self.file.read(bytes, offset)
     }
 
-    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         let fails = self.disk.state().fail_write_after.take();
         if let Some(written) = fails {
-            self.file.write(&bytes[..written.min(bytes.len())], offset)?;
+            let bytes = parts.concat();
+            self.file.write(&[&bytes[..written.min(bytes.len())]], offset)?;
             return Err(fault());
         }
-        self.file.write(bytes, offset)
+        self.file.write(parts, offset)
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.allocate(offset, len)
     }
 
     fn sync(&self) -> io::Result<()> {

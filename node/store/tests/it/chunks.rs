@@ -6,10 +6,13 @@ use std::slice::from_ref;
 
 use commonhold_format::ids::{ChunkId, ContractId};
 use commonhold_format::tree::CHUNK_LEN_MAX;
-use commonhold_store::{CommitError, PutError, ReadError, Role, Usage};
+use commonhold_store::{CommitError, PutError, ReadError, Role};
 use tempfile::TempDir;
 
-use crate::people::{Chunk, HEADER_LEN, additions, chunk, deal, open, open_with};
+use crate::people::{
+    Chunk, HEADER_LEN, PACK_HEADER_LEN, PACK_LEN, additions, assert_accounts, chunk, deal, entries, open,
+    open_with, open_without_trash,
+};
 
 fn only_pack(dir: &Path) -> PathBuf {
     dir.join("packs").join("00000000.pack")
@@ -19,7 +22,8 @@ fn only_pack(dir: &Path) -> PathBuf {
 fn flip(dir: &Path, chunk: &Chunk, at: usize) {
     let file = only_pack(dir);
     let mut pack = fs::read(&file).unwrap();
-    let record = pack.windows(32).rposition(|id| id == chunk.id.0).unwrap() - 8;
+    let header = |bytes: &[u8]| bytes.starts_with(b"CHc\x02") && bytes[8..] == chunk.id.0;
+    let record = pack.windows(40).rposition(header).unwrap();
     pack[record + at] ^= 0x10;
     fs::write(&file, pack).unwrap();
 }
@@ -60,7 +64,7 @@ fn bytes_that_are_not_the_chunk_are_refused() {
     let long = vec![0; CHUNK_LEN_MAX + 1];
     let id = commonhold_format::tree::chunk_id(&long);
     assert!(matches!(store.put(deal.id, id, &long), Err(PutError::WrongId)));
-    assert_eq!(store.usage().used_bytes, 0);
+    assert_eq!(store.usage().pending_bytes, 0);
 }
 
 #[test]
@@ -88,27 +92,29 @@ fn what_was_not_committed_is_gone_after_a_restart_and_its_bytes_are_free() {
     let store = open(dir.path());
     kept.assert_held(&store);
     assert!(matches!(store.read(&lost.id), Err(ReadError::NotHeld)));
-    let allotted_bytes = 1 << 30;
-    let expected = Usage {
-        allotted_bytes,
-        used_bytes: kept.record_len(),
-        pending_bytes: 0,
-        dead_bytes: 0,
-        free_bytes: allotted_bytes - kept.record_len(),
-        chunks: 1,
-    };
-    assert_eq!(store.usage(), expected);
-    assert_eq!(fs::metadata(only_pack(dir.path())).unwrap().len(), kept.record_len());
+    let usage = store.usage();
+    assert_eq!((usage.live_bytes, usage.pending_bytes, usage.chunks), (kept.record_len(), 0, 1));
+    assert_eq!((usage.trash_bytes, usage.dead_bytes, usage.reserve_bytes), (0, 0, 16 << 20));
+    let pack = fs::metadata(only_pack(dir.path())).unwrap().len();
+    assert_eq!(pack, PACK_HEADER_LEN + kept.record_len() + usage.book_bytes);
+    assert_eq!(usage.used_bytes, pack);
+    assert_accounts(&store);
 }
 
 #[test]
 fn the_quota_is_exact_to_the_byte() {
     let dir = TempDir::new().unwrap();
     let chunks = [chunk(1, 1000), chunk(2, 3000)];
-    let whole = 4000 + 2 * HEADER_LEN;
+    // What the book of one contract and the pack's header take.
+    let book = {
+        let store = open_with(dir.path(), 1 << 30);
+        deal(1).enter(&store, Role::Provider);
+        store.usage().used_bytes
+    };
+    let whole = PACK_LEN + book + 4000 + 2 * HEADER_LEN;
     {
         let store = open_with(dir.path(), whole - 1);
-        let deal = deal(1).enter(&store, Role::Provider);
+        let deal = deal(1);
         chunks[0].put(&store, &deal).unwrap();
         let refused = chunks[1].put(&store, &deal);
         let (needed, free) = (3000 + HEADER_LEN, 3000 + HEADER_LEN - 1);
@@ -117,37 +123,49 @@ fn the_quota_is_exact_to_the_byte() {
             "{refused:?}"
         );
         assert!(!store.holds(&chunks[1].id));
+        assert_eq!(store.usage().free_bytes, free);
     }
     let store = open_with(dir.path(), whole);
     let deal = deal(1);
-    deal.keep(&store, &chunks);
+    chunks.iter().for_each(|chunk| chunk.put(&store, &deal).unwrap());
     assert_eq!(store.usage().free_bytes, 0);
-    // A chunk that is held already needs no room.
+    // A chunk that is here already needs no room.
     chunks[0].put(&store, &deal).unwrap();
-    assert!(matches!(chunk(3, 1).put(&store, &deal), Err(PutError::QuotaReached { needed: 81, free: 0 })));
+    assert!(matches!(chunk(3, 1).put(&store, &deal), Err(PutError::QuotaReached { needed: 89, free: 0 })));
+    // What was taken in can be committed all the same: the book may use the reserve.
+    deal.commit(&store, &additions(&chunks), &[]);
+    assert_accounts(&store);
+    assert!(store.usage().excess_bytes > 0);
 }
 
 #[test]
-fn dead_bytes_count_until_their_whole_pack_is_dead() {
+fn what_is_removed_goes_to_the_trash_and_back_without_its_bytes() {
     let dir = TempDir::new().unwrap();
-    let store = open(dir.path());
-    let deal = deal(1).enter(&store, Role::Provider);
     let chunks = [chunk(1, 1000), chunk(2, 2000)];
-    deal.keep(&store, &chunks);
-    deal.commit(&store, &[], &[0]);
-    let usage = store.usage();
-    assert_eq!((usage.used_bytes, usage.dead_bytes, usage.chunks), (3160, 1080, 1));
-    assert!(matches!(store.read(&chunks[0].id), Err(ReadError::NotHeld)));
-    chunks[1].assert_held(&store);
-
-    deal.commit(&store, &[], &[1]);
-    let usage = store.usage();
-    assert_eq!((usage.used_bytes, usage.dead_bytes, usage.chunks), (0, 0, 0));
-    assert!(!only_pack(dir.path()).exists());
-    // The next pack has another number, so that no old place can mean a new record.
-    deal.keep(&store, &chunks);
-    assert!(dir.path().join("packs/00000001.pack").exists());
+    {
+        let store = open(dir.path());
+        let deal = deal(1).enter(&store, Role::Provider);
+        deal.keep(&store, &chunks);
+        deal.commit(&store, &[], &[0]);
+        let usage = store.usage();
+        assert_eq!((usage.live_bytes, usage.trash_bytes, usage.dead_bytes), (2088, 1088, 0));
+        assert_eq!((usage.chunks, usage.trash_chunks), (1, 1));
+        assert!(matches!(store.read(&chunks[0].id), Err(ReadError::NotHeld)));
+        assert!(matches!(store.prove(&chunks[0].id, 0), Err(ReadError::NotHeld)));
+        chunks[1].assert_held(&store);
+        assert_eq!(store.empty_trash().unwrap(), 0);
+        assert_accounts(&store);
+    }
+    let store = open(dir.path());
+    assert_eq!(store.usage().trash_chunks, 1);
+    // Nothing is written for a put of what is in the trash, and a commit does without one.
+    chunks[0].put(&store, &deal(1)).unwrap();
+    assert_eq!(store.usage().pending_bytes, 0);
+    deal(1).commit(&store, &[chunks[0].addition()], &[]);
     chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+    let usage = store.usage();
+    assert_eq!((usage.live_bytes, usage.trash_bytes, usage.trash_chunks), (3176, 0, 0));
+    assert_accounts(&store);
 }
 
 #[test]
@@ -158,7 +176,7 @@ fn a_chunk_under_two_contracts_stays_until_both_let_it_go() {
     let shared = chunk(1, 4000);
     a.keep(&store, from_ref(&shared));
     b.keep(&store, from_ref(&shared));
-    assert_eq!(store.usage().used_bytes, shared.record_len(), "one record serves both");
+    assert_eq!(store.usage().live_bytes, shared.record_len(), "one record serves both");
     a.commit(&store, &[], &[0]);
     shared.assert_held(&store);
     assert_eq!(store.usage().dead_bytes, 0);
@@ -167,14 +185,15 @@ fn a_chunk_under_two_contracts_stays_until_both_let_it_go() {
 }
 
 #[test]
-fn a_chunk_that_another_contract_let_go_before_the_commit_is_missing() {
+fn a_chunk_whose_term_in_the_trash_ended_before_the_commit_is_missing() {
     let dir = TempDir::new().unwrap();
-    let store = open(dir.path());
+    let store = open_without_trash(dir.path());
     let (a, b) = (deal(1).enter(&store, Role::Provider), deal(2).enter(&store, Role::Provider));
     let shared = chunk(1, 4000);
     a.keep(&store, from_ref(&shared));
     shared.put(&store, &b).unwrap();
     a.commit(&store, &[], &[0]);
+    assert_eq!(store.empty_trash().unwrap(), shared.record_len());
     let refused = b.try_commit(&store, &[shared.addition()], &[]);
     assert!(matches!(refused, Err(CommitError::Missing(chunks)) if chunks == [shared.id]));
     b.keep(&store, from_ref(&shared));
@@ -194,8 +213,8 @@ fn a_chunk_that_is_removed_and_added_in_one_revision_stays() {
     }
     let store = open(dir.path());
     moved.assert_held(&store);
-    let indices = store.with_inventory(&deal(1).id, |it| (it.locate(0), it.held_chunks())).unwrap();
-    assert_eq!(indices, (Some(0), 1));
+    let held: Vec<bool> = entries(&store, &deal(1).id).iter().map(|it| it.chunk.is_some()).collect();
+    assert_eq!(held, [false, true]);
 }
 
 #[test]
@@ -207,7 +226,7 @@ fn putting_a_chunk_again_writes_nothing() {
     for _ in 0..3 {
         chunk.put(&store, &a).unwrap();
         chunk.put(&store, &b).unwrap();
-        assert_eq!(store.usage().used_bytes, chunk.record_len());
+        assert_eq!(store.usage().pending_bytes, chunk.record_len());
     }
     // It waits under the contract that brought it; another may commit it.
     b.commit(&store, &[chunk.addition()], &[]);
@@ -215,7 +234,7 @@ fn putting_a_chunk_again_writes_nothing() {
     assert_eq!(store.abandon(&a.id), 0);
     chunk.put(&store, &a).unwrap();
     a.commit(&store, &[chunk.addition()], &[]);
-    assert_eq!((store.usage().used_bytes, store.usage().chunks), (chunk.record_len(), 1));
+    assert_eq!((store.usage().live_bytes, store.usage().chunks), (chunk.record_len(), 1));
 }
 
 #[test]
@@ -225,7 +244,7 @@ fn attack_41_any_flipped_byte_of_a_record_is_found_and_a_put_heals_it() {
     let other = chunk(2, 50);
     let record_len = damaged.record_len() as usize;
     // Every seventh byte, and the first and last of every field of the header.
-    for at in (0..record_len).step_by(7).chain([3, 4, 8, 39, 40, 71, 72, 75, 76, 79, 80, record_len - 1]) {
+    for at in (0..record_len).step_by(7).chain([3, 4, 8, 39, 40, 71, 72, 79, 80, 87, 88, record_len - 1]) {
         let _ = fs::remove_dir_all(dir.path());
         {
             let store = open(dir.path());

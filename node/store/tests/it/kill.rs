@@ -7,11 +7,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use commonhold_format::inventory::Inventory;
 use commonhold_store::{ReadError, Role, Store};
 use tempfile::TempDir;
 
-use crate::people::{Chunk, additions, chunk, deal, open};
+use crate::people::{Chunk, additions, chunk, deal, entries, open, root};
 
 /// Names the store's folder to the child; a test run by a person does not have it.
 const DIR: &str = "COMMONHOLD_STORE_KILL_TEST_DIR";
@@ -87,10 +86,8 @@ fn the_child_that_is_killed() {
                 let mut next = sequence(store, contract) + 1;
                 loop {
                     let chunks = added(contract, next);
-                    let held = |it: &Inventory| {
-                        removed(next, it.entries().iter().map(|entry| entry.chunk.is_some()))
-                    };
-                    let removes = store.with_inventory(&deal.id, held).unwrap();
+                    let held = entries(store, &deal.id);
+                    let removes = removed(next, held.iter().map(|entry| entry.chunk.is_some()));
                     // One that all contracts have may be let go by another before the commit.
                     loop {
                         chunks.iter().for_each(|chunk| chunk.put(store, &deal).unwrap());
@@ -163,16 +160,12 @@ fn attack_41_nothing_acknowledged_is_lost_and_nothing_wrong_served_when_the_proc
             history.advance(contract, last);
             let root =
                 store.contract(&deal(contract).id).and_then(|it| it.revision).map(|it| it.0.inventory_root);
-            assert_eq!(
-                root,
-                (last > 0).then(|| store.with_inventory(&deal(contract).id, Inventory::root)).flatten()
-            );
-            let held = store.with_inventory(&deal(contract).id, |it| {
-                it.entries().iter().map(|entry| entry.chunk).collect::<Vec<_>>()
-            });
+            let there = self::root(&store, &deal(contract).id).map(|(root, _)| root);
+            assert_eq!(root, there.filter(|_| last > 0));
+            let held: Vec<_> = entries(&store, &deal(contract).id).iter().map(|entry| entry.chunk).collect();
             let expected: Vec<_> =
                 history.entries.iter().map(|chunk| chunk.as_ref().map(|chunk| chunk.id)).collect();
-            assert_eq!(held.unwrap_or_default(), expected);
+            assert_eq!(held, expected);
             live.extend(history.live().map(|chunk| (chunk.id, chunk.clone())));
         }
         for chunk in live.values() {

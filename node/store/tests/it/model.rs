@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use commonhold_format::ids::ChunkId;
 use commonhold_format::inventory::{Inventory, InventoryEntry};
 use commonhold_format::wire::Addition;
-use commonhold_store::{BookError, CommitError, Preview, ReadError, Role, Store};
+use commonhold_store::{BookError, CommitError, Preview, ReadError, Role, Stop, Store};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tempfile::TempDir;
 
-use crate::people::{Chunk, Deal, STARTS, chunk, deal, open};
+use crate::people::{Chunk, Deal, STARTS, assert_accounts, chunk, deal, open_without_trash as open, root};
 
 const CHUNKS: usize = 10;
 /// Two contracts that this node provides, and one that it owns.
@@ -44,6 +44,9 @@ enum Step {
     Abandon {
         contract: usize,
     },
+    EmptyTrash,
+    /// Compaction as long as it is worth it.
+    Compact,
     Restart,
 }
 
@@ -60,6 +63,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (contract.clone(), 0..6u64).prop_map(|(contract, index)| Step::Remove { contract, index }),
         1 => chunks().prop_map(|chunks| Step::Lose { chunks }),
         1 => contract.prop_map(|contract| Step::Abandon { contract }),
+        1 => Just(Step::EmptyTrash),
+        1 => Just(Step::Compact),
         2 => Just(Step::Restart),
     ]
 }
@@ -69,6 +74,8 @@ enum Record {
     Live,
     /// Put under this contract and not committed.
     Waiting(usize),
+    /// Let go by all contracts.
+    Trash,
     Dead,
 }
 
@@ -123,8 +130,16 @@ impl Model {
         adds.iter().map(|chunk| self.chunks[*chunk].addition()).collect()
     }
 
+    fn has(&self, chunk: usize, wanted: impl Fn(Record) -> bool) -> bool {
+        self.records.iter().any(|(other, record)| *other == chunk && wanted(*record))
+    }
+
     fn is_here(&self, chunk: usize) -> bool {
-        self.records.iter().any(|(other, record)| *other == chunk && *record != Record::Dead)
+        self.has(chunk, |record| matches!(record, Record::Live | Record::Waiting(_)))
+    }
+
+    fn in_trash(&self, chunk: usize) -> bool {
+        self.has(chunk, |record| record == Record::Trash)
     }
 
     /// The account after a change.
@@ -163,20 +178,13 @@ impl Model {
             return;
         }
         for (chunk, record) in &mut self.records {
-            let taken_over = adds.contains(chunk) && matches!(record, Record::Waiting(_));
+            let taken_over = adds.contains(chunk) && matches!(record, Record::Waiting(_) | Record::Trash);
             let held = self.accounts[..2].iter().any(|account| account.holds(*chunk));
             match record {
                 _ if taken_over => *record = Record::Live,
-                Record::Live if !held => *record = Record::Dead,
+                Record::Live if !held => *record = Record::Trash,
                 _ => {}
             }
-        }
-        self.sweep();
-    }
-
-    fn sweep(&mut self) {
-        if self.records.iter().all(|(_, record)| *record == Record::Dead) {
-            self.records.clear();
         }
     }
 
@@ -185,9 +193,6 @@ impl Model {
             if matches!(record, Record::Waiting(_)) {
                 *record = Record::Dead;
             }
-        }
-        while self.records.last().is_some_and(|(_, record)| *record != Record::Live) {
-            self.records.pop();
         }
     }
 
@@ -198,8 +203,10 @@ impl Model {
 
     fn compare(&self, store: &Store, deals: &[Deal]) {
         let usage = store.usage();
-        assert_eq!(usage.used_bytes, self.bytes(|_| true));
-        assert_eq!(usage.dead_bytes, self.bytes(|record| record == Record::Dead));
+        assert_eq!(usage.live_bytes, self.bytes(|record| record == Record::Live));
+        assert_eq!(usage.trash_bytes, self.bytes(|record| record == Record::Trash));
+        assert!(usage.dead_bytes <= self.bytes(|record| record == Record::Dead));
+        assert_accounts(store);
         assert_eq!(usage.pending_bytes, self.bytes(|record| matches!(record, Record::Waiting(_))));
         for (number, chunk) in self.chunks.iter().enumerate() {
             assert_eq!(store.holds(&chunk.id), self.is_here(number), "chunk {number}");
@@ -218,7 +225,8 @@ impl Model {
             let state = store.contract(&deal.id).unwrap();
             assert_eq!(state.revision.map_or(0, |(last, _)| last.sequence), account.sequence);
             assert_eq!(state.byte_seconds, account.byte_seconds);
-            assert_eq!(store.with_inventory(&deal.id, Inventory::root), Some(account.root(&self.chunks)));
+            let entries = account.entries.len() as u64;
+            assert_eq!(root(store, &deal.id), Some((account.root(&self.chunks), entries)));
         }
     }
 
@@ -227,7 +235,7 @@ impl Model {
             Step::Put { contract, chunk } => {
                 let put = self.chunks[chunk].put(store, &deals[contract]);
                 assert_eq!(put.is_ok(), ROLES[contract] == Role::Provider);
-                if put.is_ok() && !self.is_here(chunk) {
+                if put.is_ok() && !self.is_here(chunk) && !self.in_trash(chunk) {
                     self.records.push((chunk, Record::Waiting(contract)));
                 }
             }
@@ -250,7 +258,9 @@ impl Model {
                 let outcome = store.commit(&deals[contract].id, &revision, &note, &additions, &removes);
                 let missing: Vec<ChunkId> = adds
                     .iter()
-                    .filter(|chunk| ROLES[contract] == Role::Provider && !self.is_here(**chunk))
+                    .filter(|chunk| {
+                        ROLES[contract] == Role::Provider && !self.is_here(**chunk) && !self.in_trash(**chunk)
+                    })
                     .map(|chunk| self.chunks[*chunk].id)
                     .collect();
                 if missing.is_empty() {
@@ -291,7 +301,18 @@ impl Model {
                         *record = Record::Dead;
                     }
                 }
-                self.sweep();
+            }
+            Step::EmptyTrash => {
+                let bytes = self.bytes(|record| record == Record::Trash);
+                assert_eq!(store.empty_trash().unwrap(), bytes);
+                for (_, record) in &mut self.records {
+                    if *record == Record::Trash {
+                        *record = Record::Dead;
+                    }
+                }
+            }
+            Step::Compact => {
+                while store.compact(&Stop::default()).unwrap().is_some_and(|done| done.deleted_bytes > 0) {}
             }
             Step::Restart => unreachable!("the caller restarts"),
         }

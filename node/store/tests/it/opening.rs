@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::people::{Chunk, chunk, deal, open};
 
 fn try_open(dir: &Path) -> Result<Store, OpenError> {
-    Store::open(StoreConfig { dir: dir.to_owned(), allotted_bytes: 1 << 30 })
+    Store::open(StoreConfig::new(dir, 1 << 30))
 }
 
 fn refusal(dir: &Path) -> OpenError {
@@ -36,8 +36,9 @@ fn sample(dir: &Path) -> [Chunk; 2] {
 fn a_folder_is_made_with_everything_above_it() {
     let dir = TempDir::new().unwrap();
     let deep = dir.path().join("a/b/c");
-    drop(open(&deep));
-    assert_eq!(fs::read(deep.join("format")).unwrap(), b"commonhold-store 1\n");
+    let id = open(&deep).id();
+    let format = fs::read_to_string(deep.join("format")).unwrap();
+    assert_eq!(format, format!("commonhold-store 2\n{id}\n"));
 }
 
 #[test]
@@ -45,19 +46,21 @@ fn a_store_of_another_version_is_refused_and_left_alone() {
     let dir = TempDir::new().unwrap();
     let chunks = sample(dir.path());
     let file = dir.path().join("format");
-    for found in ["commonhold-store 2\n", "commonhold-store 1", "commonhold-store 1\n\n", "", "x"] {
+    let right = fs::read_to_string(&file).unwrap();
+    let cases = ["commonhold-store 1\n", "commonhold-store 3\n", "commonhold-store 2\n", "", "x"];
+    for found in cases.into_iter().chain([right.trim_end(), &format!("{right}\n"), &right.to_uppercase()]) {
         fs::write(&file, found).unwrap();
         match refusal(dir.path()) {
             OpenError::Version { file: named, found: said, expected } => {
-                assert_eq!((named, said.as_str()), (file.clone(), found.trim_end()));
-                assert_eq!(expected, "commonhold-store 1");
+                assert_eq!((named, said.as_str()), (file.clone(), found.lines().next().unwrap_or_default()));
+                assert_eq!(expected, "commonhold-store 2");
             }
             other => panic!("{other}"),
         }
     }
     fs::write(&file, vec![b'x'; 1 << 20]).unwrap();
     assert!(matches!(refusal(dir.path()), OpenError::Version { .. }));
-    fs::write(&file, "commonhold-store 1\n").unwrap();
+    fs::write(&file, right).unwrap();
     let store = open(dir.path());
     chunks.iter().for_each(|chunk| chunk.assert_held(&store));
 }
@@ -85,6 +88,7 @@ fn attack_41_a_torn_tail_is_cut_at_every_byte_of_the_last_record() {
         torn.put(&store, &deal(1)).unwrap();
         fs::read(pack(dir.path())).unwrap()[whole.len()..].to_vec()
     };
+    let dead = open(dir.path()).usage().dead_bytes;
     assert_eq!(record.len() as u64, torn.record_len());
     for len in 0..=record.len() {
         // As far as it was written; and in its full length, with zeros for what was not.
@@ -95,7 +99,7 @@ fn attack_41_a_torn_tail_is_cut_at_every_byte_of_the_last_record() {
             fs::write(pack(dir.path()), [whole.as_slice(), &tail].concat()).unwrap();
             let store = open(dir.path());
             assert_eq!(fs::metadata(pack(dir.path())).unwrap().len(), whole.len() as u64, "at byte {len}");
-            assert_eq!(store.usage().dead_bytes, 0);
+            assert_eq!(store.usage().dead_bytes, dead);
             chunks.iter().for_each(|chunk| chunk.assert_held(&store));
             assert!(matches!(store.read(&torn.id), Err(ReadError::NotHeld)));
             // The next record begins where the torn one did.
@@ -115,9 +119,9 @@ fn a_pack_that_is_shorter_than_the_index_knows_is_named_and_nothing_is_cut() {
     sample(dir.path());
     let whole = fs::read(pack(dir.path())).unwrap();
     fs::write(pack(dir.path()), &whole[..whole.len() - 1]).unwrap();
-    assert!(matches!(refusal(dir.path()), OpenError::Pack { file } if file == pack(dir.path())));
+    assert!(matches!(refusal(dir.path()), OpenError::Pack { file, .. } if file == pack(dir.path())));
     fs::remove_file(pack(dir.path())).unwrap();
-    assert!(matches!(refusal(dir.path()), OpenError::Pack { file } if file == pack(dir.path())));
+    assert!(matches!(refusal(dir.path()), OpenError::Pack { file, .. } if file == pack(dir.path())));
     fs::write(pack(dir.path()), &whole).unwrap();
     open(dir.path());
     assert_eq!(fs::read(pack(dir.path())).unwrap(), whole);
@@ -130,6 +134,7 @@ fn packs_are_not_deleted_because_the_rest_of_the_store_is_gone() {
     let whole = fs::read(pack(dir.path())).unwrap();
     let data = dir.path().join("index/data.mdb");
     let kept = fs::read(&data).unwrap();
+    let right = fs::read(dir.path().join("format")).unwrap();
 
     fs::remove_dir_all(dir.path().join("index")).unwrap();
     assert!(matches!(refusal(dir.path()), OpenError::Missing { file } if file == data));
@@ -141,7 +146,7 @@ fn packs_are_not_deleted_because_the_rest_of_the_store_is_gone() {
 
     fs::create_dir_all(data.parent().unwrap()).unwrap();
     fs::write(&data, kept).unwrap();
-    fs::write(&format, "commonhold-store 1\n").unwrap();
+    fs::write(&format, right).unwrap();
     fs::rename(dir.path().join("packs"), dir.path().join("elsewhere")).unwrap();
     assert!(matches!(refusal(dir.path()), OpenError::Missing { file } if file == dir.path().join("packs")));
     fs::rename(dir.path().join("elsewhere"), dir.path().join("packs")).unwrap();
@@ -186,4 +191,34 @@ fn an_index_that_is_no_index_is_an_error() {
     sample(dir.path());
     fs::write(dir.path().join("index/data.mdb"), vec![7; 100_000]).unwrap();
     assert!(matches!(refusal(dir.path()), OpenError::Index(_)));
+}
+
+#[test]
+fn a_node_that_knows_its_store_opens_no_other_and_makes_none() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    dirs.iter().for_each(|dir| drop(sample(dir.path())));
+    let known = open(dirs[0].path()).id();
+    let open_known =
+        |dir: &Path| Store::open(StoreConfig { known: Some(known), ..StoreConfig::new(dir, 1 << 30) });
+    assert!(open_known(dirs[0].path()).is_ok());
+    let other = open_known(dirs[1].path()).err().unwrap();
+    assert!(matches!(other, OpenError::OtherStore { expected, .. } if expected == known), "{other}");
+    // Where nothing is mounted there is an empty folder, or none.
+    let empty = TempDir::new().unwrap();
+    for dir in [empty.path().to_owned(), empty.path().join("none")] {
+        assert!(matches!(open_known(&dir).err().unwrap(), OpenError::Missing { .. }));
+        assert!(!dir.join("lock").exists() && !dir.join("format").exists());
+    }
+    // Nor does the index of one go with the packs of the other.
+    fs::remove_dir_all(dirs[0].path().join("index")).unwrap();
+    fs::rename(dirs[1].path().join("index"), dirs[0].path().join("index")).unwrap();
+    assert!(matches!(refusal(dirs[0].path()), OpenError::OtherStore { .. }));
+}
+
+#[test]
+fn a_pack_of_another_store_is_refused() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    dirs.iter().for_each(|dir| drop(sample(dir.path())));
+    fs::copy(pack(dirs[1].path()), pack(dirs[0].path())).unwrap();
+    assert!(matches!(refusal(dirs[0].path()), OpenError::Pack { .. }));
 }

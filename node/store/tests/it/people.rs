@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use commonhold_format::ids::{ChunkId, ContractId, NodeId};
+use commonhold_format::inventory::{InventoryEntry, InventoryView};
 use commonhold_format::keys::PartyKey;
 use commonhold_format::note::SignedNote;
 use commonhold_format::statement::{Contract, Prices, Receipt, Revision, Statement};
-use commonhold_format::tree::chunk_id;
+use commonhold_format::tree::{Hash, chunk_id};
 use commonhold_format::wire::Addition;
 use commonhold_store::{CommitError, Preview, Role, Store, StoreConfig};
 
@@ -16,14 +17,25 @@ pub(crate) const STARTS: u64 = 1_790_000_000;
 /// When they end.
 pub(crate) const ENDS: u64 = 1_800_000_000;
 /// Bytes of a record's header.
-pub(crate) const HEADER_LEN: u64 = 80;
+pub(crate) const HEADER_LEN: u64 = 88;
+/// Bytes of a pack's header.
+pub(crate) const PACK_HEADER_LEN: u64 = 48;
+
+/// Length of a pack in a small store, so also its reserve.
+pub(crate) const PACK_LEN: u64 = 4 << 20;
 
 pub(crate) fn open(dir: &Path) -> Store {
     open_with(dir, 1 << 30)
 }
 
 pub(crate) fn open_with(dir: &Path, allotted_bytes: u64) -> Store {
-    Store::open(StoreConfig { dir: dir.to_owned(), allotted_bytes }).expect("the store opens")
+    Store::open(StoreConfig::new(dir, allotted_bytes)).expect("the store opens")
+}
+
+/// A store that keeps nothing in its trash once that is emptied.
+pub(crate) fn open_without_trash(dir: &Path) -> Store {
+    let config = StoreConfig { trash_term_seconds: 0, ..StoreConfig::new(dir, 1 << 30) };
+    Store::open(config).expect("the store opens")
 }
 
 pub(crate) fn signed(statement: Statement, keys: &[&PartyKey]) -> SignedNote {
@@ -163,7 +175,9 @@ impl Chunk {
     }
 
     pub(crate) fn record_len(&self) -> u64 {
-        HEADER_LEN + self.bytes.len() as u64
+        let len = self.bytes.len() as u64;
+        let roots = if len > 16_384 { 32 * len.div_ceil(16_384) } else { 0 };
+        HEADER_LEN + len + roots
     }
 
     pub(crate) fn put(&self, store: &Store, deal: &Deal) -> Result<(), commonhold_store::PutError> {
@@ -176,6 +190,24 @@ impl Chunk {
             Err(error) => panic!("{} of {} bytes: {error}", self.id, self.bytes.len()),
         }
     }
+}
+
+/// Everything in a contract's inventory, holes included.
+pub(crate) fn entries(store: &Store, id: &ContractId) -> Vec<InventoryEntry> {
+    let entries = store.with_inventory(id, |it| it.entries_from(0, usize::MAX)).expect("the index is read");
+    entries.map(|entries| entries.expect("the index is read")).unwrap_or_default()
+}
+
+/// Root and number of entries of a contract's inventory; none when there is no such contract.
+pub(crate) fn root(store: &Store, id: &ContractId) -> Option<(Hash, u64)> {
+    store.with_inventory(id, |it| (it.root(), it.len())).expect("the index is read")
+}
+
+/// What must hold at every moment.
+pub(crate) fn assert_accounts(store: &Store) {
+    let it = store.usage();
+    let sum = it.used_bytes + it.trash_bytes + it.dead_bytes + it.reserve_bytes + it.free_bytes;
+    assert_eq!(sum, it.allotted_bytes + it.excess_bytes, "{it:?}");
 }
 
 pub(crate) fn additions(chunks: &[Chunk]) -> Vec<Addition> {

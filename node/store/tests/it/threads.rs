@@ -2,11 +2,10 @@
 
 use std::thread;
 
-use commonhold_format::inventory::Inventory;
 use commonhold_store::{CommitError, PutError, Role};
 use tempfile::TempDir;
 
-use crate::people::{Chunk, additions, chunk, deal, open};
+use crate::people::{Chunk, PACK_LEN, additions, chunk, deal, entries, open, root};
 
 const THREADS: u64 = 8;
 const ROUNDS: u64 = 12;
@@ -52,8 +51,8 @@ fn eight_threads_put_commit_read_and_remove_at_once() {
     let store = open(dir.path());
     for thread in 0..THREADS {
         (0..ROUNDS).for_each(|round| own(thread, round).assert_held(&store));
-        let held = store.with_inventory(&deal(thread as u8).id, Inventory::held_chunks);
-        assert_eq!(held, Some(ROUNDS * (2 - thread % 2)));
+        let held = entries(&store, &deal(thread as u8).id).iter().filter(|it| it.chunk.is_some()).count();
+        assert_eq!(held as u64, ROUNDS * (2 - thread % 2));
     }
     shared.iter().for_each(|chunk| chunk.assert_held(&store));
 }
@@ -83,7 +82,7 @@ fn one_contract_is_changed_by_one_commit_at_a_time() {
     });
     let (revision, _) = store.contract(&deal.id).unwrap().revision.unwrap();
     assert_eq!((revision.sequence, revision.held_chunks), (THREADS, THREADS));
-    assert_eq!(store.with_inventory(&deal.id, Inventory::root), Some(revision.inventory_root));
+    assert_eq!(root(&store, &deal.id), Some((revision.inventory_root, THREADS)));
 }
 
 #[test]
@@ -98,20 +97,20 @@ fn the_same_chunk_put_by_many_is_written_once() {
             scope.spawn(move || chunk.put(store, deal).unwrap());
         }
     });
-    assert_eq!(store.usage().used_bytes, chunk.record_len());
+    assert_eq!(store.usage().pending_bytes, chunk.record_len());
 }
 
 #[test]
 fn the_quota_holds_when_many_put_at_once() {
     let dir = TempDir::new().unwrap();
-    let fits = 5;
-    let len = chunk(0, 1000).record_len();
-    let store = crate::people::open_with(dir.path(), fits * len + len / 2);
+    let len = chunk(0, 200_000).record_len();
+    let store = crate::people::open_with(dir.path(), PACK_LEN + (1 << 20));
     let deal = deal(1).enter(&store, Role::Provider);
+    let fits = store.usage().free_bytes / len;
     let taken: u64 = thread::scope(|scope| {
         let put = |thread| {
             let (store, deal) = (&store, &deal);
-            scope.spawn(move || match chunk(thread, 1000).put(store, deal) {
+            scope.spawn(move || match chunk(thread, 200_000).put(store, deal) {
                 Ok(()) => 1,
                 Err(PutError::QuotaReached { .. }) => 0,
                 Err(error) => panic!("{error}"),
@@ -121,5 +120,6 @@ fn the_quota_holds_when_many_put_at_once() {
         puts.into_iter().map(|put| put.join().unwrap()).sum()
     });
     assert_eq!(taken, fits);
-    assert_eq!(store.usage().used_bytes, fits * len);
+    assert_eq!(store.usage().pending_bytes, fits * len);
+    crate::people::assert_accounts(&store);
 }

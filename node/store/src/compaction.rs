@@ -1,0 +1,291 @@
+//! Compaction: what is still needed of a pack is copied, and the pack is deleted.
+//!
+//! Invariant: a record that the index names is copied and synced before the index names the copy,
+//! and a pack is deleted after the transaction that took its last record out. Stopped or killed at
+//! any point, it leaves at most dead bytes. Puts wait for one record at most. Not here: which bytes
+//! are dead (the index).
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use commonhold_format::ids::{ChunkId, ContractId};
+use commonhold_format::tree::Hash;
+
+use crate::error::{PutError, ReadError, StoreError};
+use crate::figures::{Kept, Move};
+use crate::index::journal::{self, Booked};
+use crate::index::value;
+use crate::index::{Broken, Change, Found, Trashed};
+use crate::pack::Purpose;
+use crate::record::Place;
+use crate::walk::{Step, Walk};
+use crate::{Shared, Store};
+
+/// A pack is compacted when one in so many of its bytes is dead,
+const DEAD_SHARE: u64 = 4;
+/// or one in so many when little is free,
+const DEAD_SHARE_PRESSED: u64 = 32;
+/// which is less than one in so many of what the operator lends.
+const FREE_SHARE: u64 = 8;
+/// Most records, and bytes of chunks, that are copied for one transaction.
+const BATCH_RECORDS: usize = 64;
+const BATCH_BYTES: u64 = 4 << 20;
+/// Keys of the book that are written anew in one transaction, and that are remembered as done.
+const BATCH_KEYS: usize = 1024;
+const SEEN_KEYS_MAX: usize = 1 << 16;
+/// The book is compacted when its records take more than this
+const BOOK_BYTES_MIN: u64 = 64 << 20;
+/// and so many times what is in them counts.
+const BOOK_GROWTH: u64 = 4;
+
+/// Tells an upkeep that is under way to stop; it does so after the next record.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    /// Stops what looks at this, now and later.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What compacting a pack came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compacted {
+    /// Bytes of the pack that was deleted; 0 when it was stopped or something in it is in use.
+    pub deleted_bytes: u64,
+    /// Bytes of records that were copied.
+    pub copied_bytes: u64,
+    /// Chunks that were copied.
+    pub copied_chunks: u64,
+}
+
+/// A record that was copied, and where it was.
+type Copied = (ChunkId, Place, Place);
+
+/// What is being done with a pack.
+struct Work<'a> {
+    store: &'a Shared,
+    pack: u32,
+    copied: Vec<Copied>,
+    copied_bytes: u64,
+    keys: Vec<(Booked, Vec<u8>)>,
+    seen: HashSet<(Booked, Vec<u8>)>,
+    done: Compacted,
+}
+
+impl Store {
+    /// Compacts the pack that this frees the most with; none when nothing is worth it. Call it
+    /// until then. spec/store.md, "Compaction".
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was copied is kept.
+    pub fn compact(&self, stop: &Stop) -> Result<Option<Compacted>, StoreError> {
+        let store = &*self.0;
+        let _turn = store.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        store.halt.check()?;
+        let Some(pack) = store.worth_compacting()? else { return Ok(None) };
+        // From here on nothing is added to it.
+        store.shelf.packs.close(pack);
+        let work = Work {
+            store,
+            pack,
+            copied: Vec::new(),
+            copied_bytes: 0,
+            keys: Vec::new(),
+            seen: HashSet::new(),
+            done: Compacted::default(),
+        };
+        work.run(stop).map(Some)
+    }
+}
+
+impl Shared {
+    fn worth_compacting(&self) -> Result<Option<u32>, StoreError> {
+        let packs = &self.shelf.packs;
+        let figures = packs.figures();
+        let free = self.allotted_bytes.saturating_sub(self.reserve_bytes + figures.all_bytes);
+        let share = if free < self.allotted_bytes / FREE_SHARE { DEAD_SHARE_PRESSED } else { DEAD_SHARE };
+        if let Some(pack) = packs.most_dead(share) {
+            return Ok(Some(pack));
+        }
+        if figures.book_bytes > BOOK_BYTES_MIN
+            && figures.book_bytes > self.index.book_bytes()?.saturating_mul(BOOK_GROWTH)
+        {
+            return Ok(packs.lowest());
+        }
+        Ok(None)
+    }
+
+    /// Moves the index's mind to copies that were made; answers nothing of those that were moved or
+    /// freed in the meantime.
+    fn relocate(&self, copied: &[Copied]) -> Result<(), StoreError> {
+        let moves = copied.to_vec();
+        let outcome =
+            self.writer.write(move |change| moves.iter().try_for_each(|copied| relocate(change, copied)));
+        // They counted as pending, so that their packs stayed.
+        for (_, _, to) in copied {
+            self.shelf.packs.give_up(to);
+        }
+        outcome
+    }
+
+    /// Writes a chunk's record anew and lets the index name it instead of the one at `from`.
+    pub(crate) fn rewrite(
+        &self,
+        chunk: ChunkId,
+        from: Place,
+        contract: &ContractId,
+        bytes: &[u8],
+        roots: &[Hash],
+    ) -> Result<(), StoreError> {
+        let to = self.copy(&chunk, contract, bytes, roots)?;
+        self.relocate(&[(chunk, from, to)])
+    }
+
+    fn copy(
+        &self,
+        chunk: &ChunkId,
+        contract: &ContractId,
+        bytes: &[u8],
+        roots: &[Hash],
+    ) -> Result<Place, StoreError> {
+        let place = self.shelf.packs.append(contract, chunk, bytes, roots, Purpose::Compaction);
+        place.map_err(|error| match error {
+            PutError::Failed(error) => error,
+            error => StoreError::Full { why: error.to_string() },
+        })
+    }
+}
+
+fn relocate(change: &mut Change<'_, '_>, (chunk, from, to): &Copied) -> Result<(), Broken> {
+    let kept = match change.tables.find(change.txn, chunk)? {
+        Some(Found::Live(place)) if place == *from => {
+            change.tables.chunks.put(change.txn, &chunk.0, &value::place(*to))?;
+            Kept::Live
+        }
+        Some(Found::Trash(Trashed { place, ends })) if place == *from => {
+            change.enter_trash(chunk, &Trashed { place: *to, ends })?;
+            Kept::Trash
+        }
+        _ => return Ok(()),
+    };
+    change.moved(Move { chunk: *chunk, place: *from, from: Some(kept), to: None });
+    change.moved(Move { chunk: *chunk, place: *to, from: None, to: Some(kept) });
+    Ok(())
+}
+
+fn unreadable(error: std::io::Error) -> StoreError {
+    let why = match crate::pack::unreadable(error) {
+        ReadError::Io { why } => why,
+        fault => fault.to_string(),
+    };
+    StoreError::Read { why }
+}
+
+impl Work<'_> {
+    fn run(mut self, stop: &Stop) -> Result<Compacted, StoreError> {
+        let packs = &self.store.shelf.packs;
+        let Some((file, len)) = packs.file(self.pack) else { return Ok(self.done) };
+        let mut walk = Walk::new(file, packs.seal, self.pack, 0, len);
+        while let Some(step) = walk.next().map_err(unreadable)? {
+            if stop.is_set() {
+                self.flush()?;
+                return Ok(self.done);
+            }
+            match step {
+                Step::Chunk { place, header } => {
+                    if self.store.index.find(&header.chunk)?.is_some_and(|found| found.place() == place) {
+                        self.copy(&walk, header.chunk, place, &header.contract)?;
+                    }
+                }
+                Step::Book { offset, header } => {
+                    if let Some(changes) = walk.book(offset, &header).map_err(unreadable)? {
+                        self.remember(&changes)?;
+                    }
+                }
+                Step::Junk { offset, len } => {
+                    for (chunk, place) in self.store.index.kept_in(self.pack, offset..offset + len)? {
+                        // Its header is damaged, and this contract is only a label.
+                        self.copy(&walk, chunk, place, &ContractId([0; 32]))?;
+                    }
+                }
+            }
+        }
+        self.flush()?;
+        self.delete(len)
+    }
+
+    fn copy(
+        &mut self,
+        walk: &Walk,
+        chunk: ChunkId,
+        place: Place,
+        contract: &ContractId,
+    ) -> Result<(), StoreError> {
+        // Damaged bytes are copied as well: the chunk stays known, as damaged.
+        let (bytes, roots) = walk.chunk(&place).map_err(unreadable)?;
+        let to = self.store.copy(&chunk, contract, &bytes, &roots)?;
+        self.copied.push((chunk, place, to));
+        self.copied_bytes += place.record_len();
+        if self.copied.len() >= BATCH_RECORDS || self.copied_bytes >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, changes: &[u8]) -> Result<(), StoreError> {
+        for change in journal::read(changes) {
+            // Whoever wrote it was this code, and its checksum is right.
+            let Ok(change) = change else { break };
+            let key = (change.table, change.key.to_vec());
+            if self.seen.len() >= SEEN_KEYS_MAX {
+                self.seen.clear();
+            }
+            if self.seen.insert(key.clone()) {
+                self.keys.push(key);
+            }
+            if self.keys.len() >= BATCH_KEYS {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let copied = std::mem::take(&mut self.copied);
+        if !copied.is_empty() {
+            self.store.relocate(&copied)?;
+            self.done.copied_chunks += copied.len() as u64;
+            self.done.copied_bytes += std::mem::take(&mut self.copied_bytes);
+        }
+        let keys = std::mem::take(&mut self.keys);
+        if !keys.is_empty() {
+            let is_lowest = self.store.shelf.packs.numbers().first() == Some(&self.pack);
+            self.store.writer.write(move |change| {
+                keys.iter().try_for_each(|(table, key)| change.note_again(*table, key, !is_lowest))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the pack if nothing needs it any more.
+    fn delete(mut self, len: u64) -> Result<Compacted, StoreError> {
+        let (packs, pack) = (&self.store.shelf.packs, self.pack);
+        if packs.is_needed(pack) {
+            return Ok(self.done);
+        }
+        self.store.writer.write(move |change| change.forget_pack(pack))?;
+        match packs.delete(pack) {
+            Ok(true) => self.done.deleted_bytes = len,
+            Ok(false) => {}
+            Err(error) => return Err(self.store.halt.stop(error)),
+        }
+        Ok(self.done)
+    }
+}

@@ -1,0 +1,173 @@
+//! The scrub: every chunk is read again from time to time, so that rot is found before its owner
+//! needs the chunk.
+//!
+//! Invariant: what is reported as rotten could not be read right twice, and is still kept. Not here:
+//! how fast (the caller asks for so many bytes at a time), and the repair.
+
+use std::sync::PoisonError;
+
+use commonhold_format::ids::{ChunkId, ContractId};
+use commonhold_format::tree::chunk_id_and_subtrees;
+
+use crate::compaction::Stop;
+use crate::error::{ReadError, StoreError};
+use crate::index::value::scrub;
+use crate::index::{SCRUB, ScrubPosition};
+use crate::record::{ChunkHeader, Place};
+use crate::walk::{Step, Walk};
+use crate::{Shared, Store};
+
+/// A chunk whose bytes are not right any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rot {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// The contracts that hold it and under which this node is the provider.
+    pub contracts: Vec<ContractId>,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// What one part of the scrub came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScrubSlice {
+    /// Bytes of packs that were gone through.
+    pub bytes: u64,
+    /// Chunks that were checked.
+    pub chunks: u64,
+    /// Chunks of which only the subtree roots were damaged, and were written anew.
+    pub mended: u64,
+    /// Chunks that are damaged.
+    pub rot: Vec<Rot>,
+    /// Times that the scrub has been through all packs, this one included if it just ended.
+    pub laps: u64,
+    /// Did this part end a lap?
+    pub lap_ended: bool,
+}
+
+impl Store {
+    /// Goes on with the scrub for about so many bytes, at most to the end of the last pack. Its
+    /// position is durable on return.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when the disk cannot be read.
+    pub fn scrub(&self, bytes_max: u64, stop: &Stop) -> Result<ScrubSlice, StoreError> {
+        let store = &*self.0;
+        let _turn = store.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = store.index.scrub()?;
+        let mut slice = ScrubSlice { laps: at.lap, ..ScrubSlice::default() };
+        if at.began == 0 {
+            at.began = (store.clock)();
+        }
+        while slice.bytes < bytes_max && !stop.is_set() {
+            let numbers = store.shelf.packs.numbers();
+            let Some(number) = numbers.iter().find(|number| **number >= at.pack) else {
+                slice.lap_ended = true;
+                slice.laps = at.lap + 1;
+                at = ScrubPosition { lap: slice.laps, began: 0, ..ScrubPosition::default() };
+                break;
+            };
+            if *number != at.pack {
+                (at.pack, at.offset) = (*number, 0);
+            }
+            store.scrub_pack(&mut at, bytes_max, stop, &mut slice)?;
+        }
+        store.writer.write_meta(SCRUB, scrub(&at))?;
+        Ok(slice)
+    }
+
+    /// When the present lap of the scrub began, Unix seconds, and how much of all packs it has been
+    /// through, bytes; none before it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index cannot be read.
+    pub fn scrub_progress(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        let at = self.0.index.scrub()?;
+        if at.began == 0 {
+            return Ok(None);
+        }
+        let packs = &self.0.shelf.packs;
+        let before = packs.numbers().into_iter().filter(|number| *number < at.pack);
+        let bytes: u64 = before.filter_map(|number| Some(packs.file(number)?.1)).sum();
+        Ok(Some((at.began, bytes + at.offset)))
+    }
+}
+
+impl Shared {
+    fn scrub_pack(
+        &self,
+        at: &mut ScrubPosition,
+        bytes_max: u64,
+        stop: &Stop,
+        slice: &mut ScrubSlice,
+    ) -> Result<(), StoreError> {
+        let packs = &self.shelf.packs;
+        let disk = |error: std::io::Error| StoreError::Read { why: error.to_string() };
+        if let Some((file, len)) = packs.file(at.pack) {
+            let mut walk = Walk::new(file, packs.seal, at.pack, at.offset, len);
+            loop {
+                if slice.bytes >= bytes_max || stop.is_set() {
+                    at.offset = walk.position();
+                    return Ok(());
+                }
+                let from = walk.position();
+                let Some(step) = walk.next().map_err(disk)? else { break };
+                slice.bytes += walk.position() - from;
+                match step {
+                    Step::Chunk { place, header } => self.scrub_chunk(&walk, place, &header, slice)?,
+                    Step::Junk { offset, len } => {
+                        // Where the header of a record was damaged, only the index knows what is there.
+                        for (chunk, place) in self.index.kept_in(at.pack, offset..offset + len)? {
+                            slice.chunks += 1;
+                            self.judge(chunk, place, slice)?;
+                        }
+                    }
+                    Step::Book { .. } => {}
+                }
+            }
+        }
+        (at.pack, at.offset) = (at.pack + 1, 0);
+        Ok(())
+    }
+
+    fn scrub_chunk(
+        &self,
+        walk: &Walk,
+        place: Place,
+        header: &ChunkHeader,
+        slice: &mut ScrubSlice,
+    ) -> Result<(), StoreError> {
+        if self.index.place(&header.chunk)? != Some(place) {
+            return Ok(());
+        }
+        slice.chunks += 1;
+        // A part of the disk that cannot be read is damage to this chunk alone, as long as others can.
+        let Ok((bytes, roots)) = walk.chunk(&place) else { return self.judge(header.chunk, place, slice) };
+        let (id, right) = chunk_id_and_subtrees(&bytes);
+        if id != header.chunk {
+            return self.judge(header.chunk, place, slice);
+        }
+        if roots != right {
+            self.rewrite(header.chunk, place, &header.contract, &bytes, &right)?;
+            slice.mended += 1;
+        }
+        Ok(())
+    }
+
+    /// Reads once more what looked damaged, and reports it if it is and is still kept there.
+    fn judge(&self, chunk: ChunkId, place: Place, slice: &mut ScrubSlice) -> Result<(), StoreError> {
+        let why = match self.shelf.packs.read(&chunk, &place) {
+            Ok(bytes) if commonhold_format::tree::chunk_id(&bytes) == chunk => return Ok(()),
+            Ok(_) => ReadError::Damaged { why: "its bytes have another id" },
+            Err(fault) => fault,
+        };
+        let contracts = self.index.read(|tables, txn| match tables.place(txn, &chunk)? {
+            Some(now) if now == place => tables.provided(txn, &chunk),
+            _ => Ok(Vec::new()),
+        })?;
+        if !contracts.is_empty() {
+            slice.rot.push(Rot { chunk, contracts, why: why.to_string() });
+        }
+        Ok(())
+    }
+}
