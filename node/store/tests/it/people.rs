@@ -156,6 +156,12 @@ pub(crate) struct Chunk {
 
 /// The same chunk for the same seed and length.
 pub(crate) fn chunk(seed: u64, len: usize) -> Chunk {
+    let bytes = chunk_bytes(seed, len);
+    Chunk { id: chunk_id(&bytes), bytes }
+}
+
+/// The bytes of [`chunk`].
+pub(crate) fn chunk_bytes(seed: u64, len: usize) -> Vec<u8> {
     // SplitMix64: any bytes do, as long as they differ.
     let mut state = seed;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -166,7 +172,7 @@ pub(crate) fn chunk(seed: u64, len: usize) -> Chunk {
         bytes.extend((mixed ^ (mixed >> 31)).to_be_bytes());
     }
     bytes.truncate(len);
-    Chunk { id: chunk_id(&bytes), bytes }
+    bytes
 }
 
 impl Chunk {
