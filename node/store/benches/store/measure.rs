@@ -19,27 +19,33 @@ impl<'a> Contestant<'a> {
 /// What a contestant's turns came to.
 pub(crate) struct Outcome {
     pub(crate) name: String,
-    /// Ascending.
+    /// By round.
     rates: Vec<f64>,
 }
 
+/// The one in the middle; of an even number the lower of two.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}
+
 impl Outcome {
-    pub(crate) fn new(name: impl Into<String>, mut rates: Vec<f64>) -> Self {
-        rates.sort_by(f64::total_cmp);
-        Self { name: name.into(), rates }
+    pub(crate) fn median(&self) -> f64 {
+        median(self.rates.clone())
     }
 
-    /// Of an even number of turns the lower one in the middle.
-    pub(crate) fn median(&self) -> f64 {
-        self.rates.get(self.rates.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+    /// The median of the ratios within each round. The load of a shared machine changes from round
+    /// to round more than within one.
+    fn paired_ratio(&self, to: &Self) -> f64 {
+        median(self.rates.iter().zip(&to.rates).map(|(mine, other)| mine / other).collect())
     }
 
     fn least(&self) -> f64 {
-        self.rates.first().copied().unwrap_or(f64::NAN)
+        self.rates.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
     fn most(&self) -> f64 {
-        self.rates.last().copied().unwrap_or(f64::NAN)
+        self.rates.iter().copied().fold(0.0, f64::max)
     }
 }
 
@@ -53,18 +59,22 @@ pub(crate) fn take_turns(rounds: usize, contestants: &[Contestant<'_>]) -> Vec<O
         }
     }
     let named = contestants.iter().zip(rates);
-    named.map(|(contestant, rates)| Outcome::new(contestant.name.clone(), rates)).collect()
+    named.map(|(contestant, rates)| Outcome { name: contestant.name.clone(), rates }).collect()
 }
 
-/// Prints the outcomes, each with the ratio of its median to the first one's.
+/// Prints the outcomes, each with two ratios to the first one: of the medians, and within rounds.
 pub(crate) fn print(unit: &str, outcomes: &[Outcome]) {
     let Some(first) = outcomes.first() else { return };
     let width = outcomes.iter().map(|outcome| outcome.name.chars().count()).max().unwrap_or(0);
-    println!("{:width$}  {:>10}  {:>19}  ratio", "", unit, "least..most");
+    println!("{:width$}  {:>10}  {:>19}  ratio  paired", "", unit, "least..most");
     for outcome in outcomes {
         let range = format!("{:.0}..{:.0}", outcome.least(), outcome.most());
-        let ratio = outcome.median() / first.median();
-        println!("{:width$}  {:>10.0}  {range:>19}  {ratio:>5.2}", outcome.name, outcome.median());
+        let (ratio, paired) = (outcome.median() / first.median(), outcome.paired_ratio(first));
+        println!(
+            "{:width$}  {:>10.0}  {range:>19}  {ratio:>5.2}  {paired:>6.2}",
+            outcome.name,
+            outcome.median()
+        );
     }
 }
 

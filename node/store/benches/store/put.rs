@@ -16,8 +16,8 @@ use crate::stock::Stock;
 
 /// Bytes between two syncs of those that sync in groups.
 const GROUP_BYTES: usize = 16 << 20;
-/// How much less those put that sync each chunk: they take long, and their rate stays the same.
-const EACH_SHARE: usize = 8;
+/// Most chunks that those put who sync each one: more take long, and tell nothing new.
+const EACH_MAX: usize = 512;
 
 /// How the store is used: threads, each with a contract of its own, and chunks per commit.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Race {
 
 fn race(ground: &Ground, plan: &Plan, stock: &Stock, uses: &[Use]) -> Race {
     let all = stock.len();
-    let each = (all / EACH_SHARE).max(1);
+    let each = all.min(EACH_MAX);
     let group = GROUP_BYTES / stock.chunk_len();
     let mut contestants = vec![Contestant::new("plain append, a sync per 16 MiB", || {
         rate(stock, all, rivals::plain_append(ground.plot().path(), stock, group))
