@@ -8,6 +8,8 @@
 use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use commonhold_format::ids::{ChunkId, ContractId};
 use commonhold_format::tree::Hash;
@@ -31,6 +33,8 @@ const FREE_SHARE: u64 = 8;
 /// Most records, and bytes of chunks, that are copied for one transaction.
 const BATCH_RECORDS: usize = 64;
 const BATCH_BYTES: u64 = 4 << 20;
+/// After a batch compaction rests for as long as that took, and at most this long.
+const REST_MAX: Duration = Duration::from_millis(250);
 /// Keys of the book that are written anew in one transaction, and that are remembered as done.
 const BATCH_KEYS: usize = 1024;
 const SEEN_KEYS_MAX: usize = 1 << 16;
@@ -76,6 +80,8 @@ struct Work<'a> {
     copied_bytes: u64,
     keys: Vec<(Booked, Vec<u8>)>,
     seen: HashSet<(Booked, Vec<u8>)>,
+    /// When the batch began that is being copied.
+    begun: Instant,
     done: Compacted,
 }
 
@@ -99,6 +105,7 @@ impl Store {
             copied_bytes: 0,
             keys: Vec::new(),
             seen: HashSet::new(),
+            begun: Instant::now(),
             done: Compacted::default(),
         };
         work.run(stop).map(Some)
@@ -117,7 +124,7 @@ impl Shared {
         if figures.book_bytes > BOOK_BYTES_MIN
             && figures.book_bytes > self.index.book_bytes()?.saturating_mul(BOOK_GROWTH)
         {
-            return Ok(packs.lowest());
+            return Ok(packs.most_book());
         }
         Ok(None)
     }
@@ -229,7 +236,11 @@ impl Work<'_> {
         contract: &ContractId,
     ) -> Result<(), StoreError> {
         // Damaged bytes are copied as well: the chunk stays known, as damaged.
-        let (bytes, roots) = walk.chunk(&place).map_err(unreadable)?;
+        let Ok((bytes, roots)) = walk.chunk(&place) else {
+            // It stays where it is, and so does the pack, until a put has healed the chunk.
+            self.store.shelf.packs.set_unreadable(self.pack);
+            return Ok(());
+        };
         let to = self.store.copy(&chunk, contract, &bytes, &roots)?;
         self.copied.push((chunk, place, to));
         self.copied_bytes += place.record_len();
@@ -263,6 +274,9 @@ impl Work<'_> {
             self.store.relocate(&copied)?;
             self.done.copied_chunks += copied.len() as u64;
             self.done.copied_bytes += std::mem::take(&mut self.copied_bytes);
+            // Half of the disk's time is for others.
+            thread::sleep(self.begun.elapsed().min(REST_MAX));
+            self.begun = Instant::now();
         }
         let keys = std::mem::take(&mut self.keys);
         if !keys.is_empty() {

@@ -5,12 +5,13 @@
 //! here: the index's own files, which LMDB writes.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, pwritev};
 
 /// Where packs are.
 pub(crate) trait Disk: Send + Sync {
@@ -69,17 +70,27 @@ impl PackFile for File {
         self.read_exact_at(bytes, offset)
     }
 
-    fn write(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+    fn write(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut written = match pwritev(self, &slices, offset) {
+            Ok(written) => written,
+            Err(Errno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        // The rest, should a signal have cut it short.
+        let mut at = offset + written as u64;
         for part in parts {
-            self.write_all_at(part, offset)?;
-            offset += part.len() as u64;
+            let rest = &part[written.min(part.len())..];
+            self.write_all_at(rest, at)?;
+            written -= part.len() - rest.len();
+            at += rest.len() as u64;
         }
         Ok(())
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         match fallocate(self, FallocateFlags::KEEP_SIZE, offset, len) {
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             outcome => Ok(outcome?),
         }
     }

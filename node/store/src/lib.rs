@@ -237,14 +237,13 @@ impl Store {
     }
 
     /// A leaf of 1 KiB of a chunk with its path to the chunk's id, checked against it. Reads 18 KiB
-    /// at most.
+    /// at most, or the whole chunk when the subtree roots beside it are damaged.
     ///
     /// # Errors
     /// [`ReadError::NotHeld`]; [`ReadError::Damaged`], also for a leaf that the chunk does not
     /// have; or the disk's own error.
     pub fn prove(&self, chunk: &ChunkId, leaf: u64) -> Result<LeafProof, ReadError> {
-        let prove = |place: &Place| self.0.shelf.packs.prove(chunk, place, leaf);
-        self.0.at_place(chunk, |chunk| self.0.place(chunk), prove)
+        self.0.prove_at(chunk, leaf, |chunk| self.0.place(chunk))
     }
 
     /// Is the chunk here, committed or not? Its bytes are not looked at.
@@ -454,6 +453,22 @@ impl Shared {
             Ok(_) => Err(ReadError::Damaged { why: "its bytes have another id" }),
             Err(fault) => Err(fault),
         })
+    }
+
+    fn prove_at(
+        &self,
+        chunk: &ChunkId,
+        leaf: u64,
+        find: impl Fn(&ChunkId) -> Result<Option<Place>, ReadError>,
+    ) -> Result<LeafProof, ReadError> {
+        let prove = |place: &Place| match self.shelf.packs.prove(chunk, place, leaf) {
+            Err(damaged @ ReadError::Damaged { .. }) => {
+                let bytes = self.shelf.packs.read(chunk, place)?;
+                LeafProof::from_chunk(chunk, &bytes, leaf).ok_or(damaged)
+            }
+            shown => shown,
+        };
+        self.at_place(chunk, find, prove)
     }
 
     /// Looks at a chunk's record, again when it was moved in the meantime.

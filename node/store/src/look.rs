@@ -81,7 +81,7 @@ impl InventoryAt<'_> {
             Some(place) => Ok(Some(place)),
             None => self.store.index.place_within(self.reading, chunk).map_err(ReadError::index),
         };
-        self.store.at_place(chunk, find, |place| self.store.shelf.packs.prove(chunk, place, leaf))
+        self.store.prove_at(chunk, leaf, find)
     }
 }
 

@@ -26,14 +26,14 @@ use crate::record::{
 pub(crate) const PACK_LEN_MAX: u64 = 1 << 30;
 /// And at least this long, so that some of the largest records fit.
 pub(crate) const PACK_LEN_MIN: u64 = 4 << 20;
-/// A sync begins when this much was written without one: what a disk writes in about 20 ms, so that
+/// A sync begins when this much was written without one: what a disk writes in about 10 ms, so that
 /// the sync of a commit finds little left.
-const EARLY_SYNC_BYTES: u64 = 16 << 20;
+const EARLY_SYNC_BYTES: u64 = 8 << 20;
 /// Less than one in so many of a pack's bytes are not worth a copy of the rest.
 const DEAD_MIN_SHARE: u64 = 64;
-/// Space is taken on the disk in steps of this, so that a full disk is noticed when nothing was
-/// promised yet.
-const ALLOCATION_STEP: u64 = 16 << 20;
+/// Space is taken on the disk in steps of this: writes are faster where it is there, and that it is
+/// not is noticed when nothing was promised yet.
+const ALLOCATION_STEP: u64 = 128 << 20;
 
 /// How long packs are in a store that may hold so much.
 pub(crate) fn pack_len(allotted_bytes: u64) -> u64 {
@@ -68,11 +68,27 @@ struct Pack {
     pins: u32,
     /// Has bytes that no sync has begun to cover.
     unsynced: bool,
+    /// A part of it cannot be read, so it cannot be compacted in this run.
+    unreadable: bool,
 }
 
 impl Pack {
     fn new(file: Arc<dyn PackFile>, len: u64, figures: PackFigures) -> Self {
-        Self { file, len, allocated: len, figures, pending: Tally::default(), pins: 0, unsynced: false }
+        Self {
+            file,
+            len,
+            allocated: len,
+            figures,
+            pending: Tally::default(),
+            pins: 0,
+            unsynced: false,
+            unreadable: false,
+        }
+    }
+
+    /// May compaction take it?
+    fn is_idle(&self) -> bool {
+        self.pins == 0 && self.pending.records == 0 && !self.unreadable
     }
 
     fn is_needed(&self) -> bool {
@@ -276,12 +292,16 @@ impl Packs {
         drop(state);
         let end = offset + needed;
         if end > allocated {
-            let step = needed.max(ALLOCATION_STEP.min(self.pack_len_max.saturating_sub(allocated)));
-            let outcome = file.allocate(allocated, step);
+            // On a disk with less, what the record needs.
+            let ahead = self.pack_len_max.min(allocated + ALLOCATION_STEP).max(end);
+            let taken = match file.allocate(allocated, ahead - allocated) {
+                Err(error) if is_full(&error) => file.allocate(allocated, end - allocated).map(|()| end),
+                taken => taken.map(|()| ahead),
+            };
             let mut state = self.state();
             let pack = state.packs.get_mut(&number).expect("the pack is pinned");
-            match outcome {
-                Ok(()) => pack.allocated = allocated + step,
+            match taken {
+                Ok(allocated) => pack.allocated = allocated,
                 Err(error) => {
                     pack.pins -= 1;
                     return Err(error);
@@ -482,8 +502,7 @@ impl Packs {
         let state = self.state();
         let worth = |pack: &Pack| {
             let dead = pack.dead_bytes();
-            pack.pins == 0
-                && pack.pending.records == 0
+            pack.is_idle()
                 && dead >= self.pack_len_max / DEAD_MIN_SHARE
                 && dead.saturating_mul(share) >= pack.len
         };
@@ -493,11 +512,20 @@ impl Packs {
         packs.max_by_key(|(_, pack)| dead(pack)).map(|(number, _)| *number)
     }
 
-    /// The lowest pack, if nothing in it is pending.
-    pub(crate) fn lowest(&self) -> Option<u32> {
+    /// The pack of which the largest part is book records.
+    pub(crate) fn most_book(&self) -> Option<u32> {
         let state = self.state();
-        let (number, pack) = state.packs.first_key_value()?;
-        (pack.pins == 0 && pack.pending.records == 0).then_some(*number)
+        let packs = state.packs.iter().filter(|(_, pack)| pack.is_idle());
+        let book =
+            |pack: &Pack| u128::from(pack.figures.book_bytes) * 1_000_000 / u128::from(pack.len.max(1));
+        packs.max_by_key(|(_, pack)| book(pack)).map(|(number, _)| *number)
+    }
+
+    /// Leaves a pack out of compaction from here on.
+    pub(crate) fn set_unreadable(&self, number: u32) {
+        if let Some(pack) = self.state().packs.get_mut(&number) {
+            pack.unreadable = true;
+        }
     }
 
     /// Numbers of all packs, ascending.

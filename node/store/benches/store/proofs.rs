@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use commonhold_format::ids::ChunkId;
-use commonhold_format::tree::{ChunkTree, Hash, LEAF_LEN, leaf_count, leaf_hash, verify_path};
+use commonhold_format::tree::{leaf_count, leaf_hash, verify_path};
 use commonhold_store::{Role, Store};
 
 use crate::Plan;
@@ -22,15 +22,6 @@ const FILL_THREADS: u64 = 2;
 /// How long a turn takes.
 const TURN: Duration = Duration::from_secs(1);
 const TURN_QUICK: Duration = Duration::from_millis(200);
-
-/// A leaf and its path to the chunk's id.
-pub(crate) fn prove(store: &Store, chunk: &ChunkId, leaf: u64) -> (Vec<u8>, Vec<Hash>) {
-    // With `Store::prove` there: let proof = store.prove(chunk, leaf).unwrap(); (proof.leaf, proof.path)
-    let bytes = store.read(chunk).unwrap();
-    let path = ChunkTree::new(&bytes).path(leaf).unwrap();
-    let from = leaf as usize * LEAF_LEN;
-    (bytes[from..bytes.len().min(from + LEAF_LEN)].to_vec(), path)
-}
 
 /// Numbers that look random and are the same in every run.
 pub(crate) struct Draw(u64);
@@ -84,8 +75,9 @@ pub(crate) fn run(ground: &Ground, plan: &Plan) {
     let mut random = || (&ids[draw.below(ids.len() as u64) as usize], draw.below(leaves));
     for _ in 0..64 {
         let (chunk, number) = random();
-        let (leaf, path) = prove(&store, chunk, number);
-        verify_path(&chunk.0, leaves, number, &leaf_hash(&leaf), &path).expect("the proof is right");
+        let shown = store.prove(chunk, number).unwrap();
+        verify_path(&chunk.0, leaves, number, &leaf_hash(&shown.bytes), &shown.path)
+            .expect("the proof is right");
     }
     let turn = if plan.quick { TURN_QUICK } else { TURN };
     let random = std::cell::RefCell::new(random);
@@ -94,7 +86,7 @@ pub(crate) fn run(ground: &Ground, plan: &Plan) {
         let mut proofs = 0u64;
         while begun.elapsed() < turn {
             let (chunk, leaf) = random.borrow_mut()();
-            std::hint::black_box(prove(&store, chunk, leaf));
+            std::hint::black_box(store.prove(chunk, leaf).unwrap());
             proofs += 1;
         }
         proofs as f64 / begun.elapsed().as_secs_f64()
