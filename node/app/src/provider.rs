@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use commonhold_engine::admission::{self, AdmissionRules, Capacity};
 use commonhold_engine::settlement;
 use commonhold_format::audit::{self, Challenge};
@@ -235,7 +236,7 @@ impl Provider {
         Ok(Response::InventoryPage { entries: entries.unwrap_or_default() })
     }
 
-    async fn put_chunk(&self, from: NodeId, contract: ContractId, chunk: ChunkId, bytes: Vec<u8>) -> Answer {
+    async fn put_chunk(&self, from: NodeId, contract: ContractId, chunk: ChunkId, bytes: Bytes) -> Answer {
         let state = self.state_for_owner(from, contract).await?;
         let held = state.revision.as_ref().map_or(0, |(revision, _)| revision.held_bytes);
         if held.saturating_add(bytes.len() as u64) > state.contract.bytes_max {
@@ -326,7 +327,7 @@ impl Provider {
         {
             *locked(&self.egress).entry(contract).or_default() += bytes.len() as u64;
         }
-        Ok(Response::Chunk { bytes })
+        Ok(Response::Chunk { bytes: bytes.into() })
     }
 
     async fn audit(&self, from: NodeId, challenge: Challenge) -> Answer {

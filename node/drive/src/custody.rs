@@ -8,13 +8,14 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, NodeId, SegmentId};
 use commonhold_format::segment::Segment;
 pub use futures::future::BoxFuture;
 
 /// Chunks with their places in the segment, from 0.
-pub type PlacedChunks = Vec<(u8, Vec<u8>)>;
+pub type PlacedChunks = Vec<(u8, Bytes)>;
 
 /// Keeps the segments of a drive at providers.
 ///
@@ -33,7 +34,7 @@ pub trait Custody: Send + Sync + 'static {
         &self,
         code: Code,
         len: u32,
-        chunks: Vec<(ChunkId, Vec<u8>)>,
+        chunks: Vec<(ChunkId, Bytes)>,
     ) -> BoxFuture<'_, Result<Segment, CustodyError>>;
 
     /// At least `k` chunks of a segment with their places in it, each already checked against its

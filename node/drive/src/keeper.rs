@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, SegmentId};
 use commonhold_format::segment::Segment;
@@ -89,7 +90,7 @@ impl Pending {
         &self,
         code: Code,
         len: u32,
-        chunks: Vec<(ChunkId, Vec<u8>)>,
+        chunks: Vec<(ChunkId, Bytes)>,
     ) -> Result<Segment, CustodyError> {
         let ids: Vec<ChunkId> = chunks.iter().map(|(id, _)| *id).collect();
         let id = Segment { code, len, chunks: ids, holders: Vec::new() }.id();

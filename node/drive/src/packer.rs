@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use commonhold_format::code::Code;
 use commonhold_format::drive::{Extent, OBJECT_LEN_MAX, ObjectRef};
 use commonhold_format::ids::ChunkId;
@@ -258,7 +259,7 @@ impl Packer {
         let (pending, code) = (self.pending.clone(), self.code);
         self.running.spawn(async move {
             let len = bytes.len() as u32;
-            let coding = move || code.encode(&bytes).map(with_ids);
+            let coding = move || code.encode_shared(bytes.into()).map(with_ids);
             let chunks = tokio::task::spawn_blocking(coding)
                 .await
                 .map_err(|error| DriveError::Internal(error.to_string()))?
@@ -288,7 +289,7 @@ impl Packer {
     }
 }
 
-fn with_ids(chunks: Vec<Vec<u8>>) -> Vec<(ChunkId, Vec<u8>)> {
+fn with_ids(chunks: Vec<Bytes>) -> Vec<(ChunkId, Bytes)> {
     chunks.into_iter().map(|bytes| (chunk_id(&bytes), bytes)).collect()
 }
 
@@ -365,7 +366,7 @@ mod tests {
             &self,
             code: Code,
             len: u32,
-            chunks: Vec<(ChunkId, Vec<u8>)>,
+            chunks: Vec<(ChunkId, Bytes)>,
         ) -> BoxFuture<'_, Result<Segment, CustodyError>> {
             Box::pin(async move {
                 let mut bytes: Vec<u8> = Vec::new();

@@ -119,8 +119,7 @@ async fn fetch(
 ) -> Result<Arc<Vec<u8>>, DriveError> {
     let chunks = custody.fetch(&segment, prefer).await?;
     let decoding = move || {
-        let chunks: Vec<(u8, &[u8])> =
-            chunks.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
+        let chunks: Vec<(u8, &[u8])> = chunks.iter().map(|(index, bytes)| (*index, &bytes[..])).collect();
         segment.code.decode(segment.len as usize, &chunks)
     };
     let bytes = tokio::task::spawn_blocking(decoding)

@@ -5,13 +5,16 @@
 
 use std::io;
 
-use commonhold_format::wire::{CHUNK_FRAME_MAX, CONTROL_FRAME_MAX, Request, Response};
+use bytes::Bytes;
+use commonhold_format::wire::{Body, CHUNK_FRAME_MAX, CONTROL_FRAME_MAX, Request, Response};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use libp2p::request_response;
 
 /// Bytes that are reserved at once for a declared length.
 const RESERVE_MAX: usize = 64 * 1024;
+/// Bytes that are made ready for one read of a stream: what a frame of Yamux carries.
+const READ_LEN: usize = 64 * 1024;
 
 /// One of the two protocols: with chunks, or without.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +27,7 @@ impl Codec {
         if self.bulk { CHUNK_FRAME_MAX } else { CONTROL_FRAME_MAX }
     }
 
-    async fn read_frame<T: AsyncRead + Unpin + Send>(self, io: &mut T) -> io::Result<Vec<u8>> {
+    async fn read_frame<T: AsyncRead + Unpin + Send>(self, io: &mut T) -> io::Result<Bytes> {
         let mut len = [0; 4];
         io.read_exact(&mut len).await?;
         let len = u32::from_be_bytes(len) as usize;
@@ -32,18 +35,30 @@ impl Codec {
             return Err(invalid(format!("a frame of {len} bytes")));
         }
         let mut body = Vec::with_capacity(len.min(RESERVE_MAX));
-        io.take(len as u64).read_to_end(&mut body).await?;
-        if body.len() != len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        while body.len() < len {
+            let filled = body.len();
+            // The rest is reserved, and not yet touched, only when the first part has come.
+            if filled == body.capacity() {
+                body.reserve_exact(len - filled);
+            }
+            body.resize(len.min(filled + READ_LEN).min(body.capacity()), 0);
+            let read = io.read(&mut body[filled..]).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            body.truncate(filled + read);
         }
-        Ok(body)
+        Ok(body.into())
     }
 
-    async fn write_frame<T: AsyncWrite + Unpin + Send>(self, io: &mut T, body: &[u8]) -> io::Result<()> {
+    async fn write_frame<T: AsyncWrite + Unpin + Send>(self, io: &mut T, body: Body) -> io::Result<()> {
         let len = u32::try_from(body.len()).ok().filter(|_| body.len() <= self.frame_max());
         let len = len.ok_or_else(|| invalid(format!("a frame of {} bytes", body.len())))?;
-        io.write_all(&len.to_be_bytes()).await?;
-        io.write_all(body).await?;
+        let mut head = Vec::with_capacity(4 + body.head.len());
+        head.extend_from_slice(&len.to_be_bytes());
+        head.extend_from_slice(&body.head);
+        io.write_all(&head).await?;
+        io.write_all(&body.chunk).await?;
         io.close().await
     }
 }
@@ -62,7 +77,7 @@ impl request_response::Codec for Codec {
         T: AsyncRead + Unpin + Send,
     {
         let body = self.read_frame(io).await?;
-        let request = Request::decode(&body).map_err(|error| invalid(error.to_string()))?;
+        let request = Request::decode_body(&body).map_err(|error| invalid(error.to_string()))?;
         if request.is_bulk() != self.bulk {
             return Err(invalid("a request on the wrong protocol"));
         }
@@ -74,14 +89,14 @@ impl request_response::Codec for Codec {
         T: AsyncRead + Unpin + Send,
     {
         let body = self.read_frame(io).await?;
-        Response::decode(&body).map_err(|error| invalid(error.to_string()))
+        Response::decode_body(&body).map_err(|error| invalid(error.to_string()))
     }
 
     async fn write_request<T>(&mut self, _: &Self::Protocol, io: &mut T, request: Request) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        self.write_frame(io, &request.encode()).await
+        self.write_frame(io, request.body()).await
     }
 
     async fn write_response<T>(
@@ -93,6 +108,6 @@ impl request_response::Codec for Codec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        self.write_frame(io, &response.encode()).await
+        self.write_frame(io, response.body()).await
     }
 }

@@ -4,6 +4,7 @@
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use commonhold_format::ids::NodeId;
 use commonhold_format::keys::{DeviceSecret, PartyKey};
 use commonhold_format::record::{NodeRecord, node_key};
@@ -45,7 +46,7 @@ async fn node_at(
 async fn node(seed: u8, listen: &[&str], bootstrap: &[String]) -> Net {
     let (net, mut incoming) = node_at(seed, listen, bootstrap).await.unwrap();
     tokio::spawn(async move {
-        let mut last = vec![0];
+        let mut last = Bytes::from_static(&[0]);
         while let Some(Incoming { request, answer, .. }) = incoming.recv().await {
             let response = match request {
                 Request::PutChunk { bytes, .. } => {
@@ -91,7 +92,7 @@ async fn calls_and_chunks_travel_over_each_transport() {
         let b = node(seed + 1, &[listen], &[]).await;
         b.remember(a.node(), a.addresses());
         assert_eq!(b.call(a.node(), Request::Hello, LONG).await, Ok(Response::Done));
-        let bytes: Vec<u8> = (0..CHUNK_LEN_MAX).map(|i| (i * 31 % 251) as u8).collect();
+        let bytes: Bytes = (0..CHUNK_LEN_MAX).map(|i| (i * 31 % 251) as u8).collect();
         let chunk = chunk_id(&bytes);
         let contract = commonhold_format::ids::ContractId([1; 32]);
         let put = Request::PutChunk { contract, chunk, bytes: bytes.clone() };
@@ -254,7 +255,7 @@ impl request_response::Codec for Hostile {
             Poison::Bulk => {
                 let chunk = chunk_id(&[1]);
                 let contract = commonhold_format::ids::ContractId([1; 32]);
-                frame(&Request::PutChunk { contract, chunk, bytes: vec![1] }.encode())
+                frame(&Request::PutChunk { contract, chunk, bytes: Bytes::from_static(&[1]) }.encode())
             }
             Poison::Flood => frame(&Request::Hello.encode()),
         };

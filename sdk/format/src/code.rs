@@ -7,6 +7,9 @@
 //! checksums. Callers compare each chunk with its id before they pass it in, and each rebuilt
 //! chunk with the id that it should have before they store it.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 
@@ -101,18 +104,31 @@ impl Code {
     /// # Errors
     /// [`CodeError::SegmentLength`], see [`chunk_len`](Self::chunk_len).
     pub fn encode(&self, segment: &[u8]) -> Result<Vec<Vec<u8>>, CodeError> {
+        let chunks = self.encode_shared(Bytes::copy_from_slice(segment))?;
+        Ok(chunks.into_iter().map(Vec::from).collect())
+    }
+
+    /// The same chunks; those that lie in the segment as they are stay there.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_shared(&self, segment: Bytes) -> Result<Vec<Bytes>, CodeError> {
         let chunk_len = self.chunk_len(segment.len())?;
         let mut chunks = Vec::with_capacity(self.all());
         for index in 0..self.data() {
             let start = segment.len().min(index * chunk_len);
             let end = segment.len().min(start + chunk_len);
+            if end - start == chunk_len {
+                chunks.push(segment.slice(start..end));
+                continue;
+            }
             let mut chunk = Vec::with_capacity(chunk_len);
             chunk.extend_from_slice(&segment[start..end]);
             chunk.resize(chunk_len, 0);
-            chunks.push(chunk);
+            chunks.push(chunk.into());
         }
         let parity = self.parity(&chunks, chunk_len);
-        chunks.extend(parity);
+        chunks.extend(parity.into_iter().map(Bytes::from));
         Ok(chunks)
     }
 
@@ -163,7 +179,7 @@ impl Code {
         let chunk = |index: &u8| {
             let index = usize::from(*index);
             match index.checked_sub(self.data()) {
-                None => data[index].clone(),
+                None => data[index].to_vec(),
                 Some(index) => parity[index].clone(),
             }
         };
@@ -179,13 +195,13 @@ impl Code {
     }
 
     /// The n - k parity chunks of k data chunks of `chunk_len` bytes each.
-    fn parity(&self, data: &[Vec<u8>], chunk_len: usize) -> Vec<Vec<u8>> {
+    fn parity<T: AsRef<[u8]>>(&self, data: &[T], chunk_len: usize) -> Vec<Vec<u8>> {
         let count = self.all() - self.data();
         if count == 0 {
             return Vec::new();
         }
         if self.k == 1 {
-            return vec![data[0].clone(); count];
+            return vec![data[0].as_ref().to_vec(); count];
         }
         let mut encoder = ReedSolomonEncoder::new(self.data(), count, chunk_len)
             .expect("at most 64 chunks of a multiple of 64 bytes are supported");
@@ -197,8 +213,12 @@ impl Code {
     }
 
     /// The k data chunks from any k chunks, which are checked for index and length.
-    fn data_chunks(&self, chunk_len: usize, chunks: &[(u8, &[u8])]) -> Result<Vec<Vec<u8>>, CodeError> {
-        let mut given: Vec<Option<&[u8]>> = vec![None; self.all()];
+    fn data_chunks<'a>(
+        &self,
+        chunk_len: usize,
+        chunks: &[(u8, &'a [u8])],
+    ) -> Result<Vec<Cow<'a, [u8]>>, CodeError> {
+        let mut given: Vec<Option<&'a [u8]>> = vec![None; self.all()];
         for (index, bytes) in chunks {
             let place = given
                 .get_mut(usize::from(*index))
@@ -210,11 +230,11 @@ impl Code {
             return Err(CodeError::TooFew { have: chunks.len(), need: self.data() });
         }
         if self.k == 1 {
-            return Ok(given.into_iter().flatten().take(1).map(<[u8]>::to_vec).collect());
+            return Ok(given.into_iter().flatten().take(1).map(Cow::Borrowed).collect());
         }
         let (data, parity) = given.split_at(self.data());
         if data.iter().all(Option::is_some) {
-            return Ok(data.iter().flatten().map(|chunk| chunk.to_vec()).collect());
+            return Ok(data.iter().flatten().map(|chunk| Cow::Borrowed(*chunk)).collect());
         }
         let mut decoder = ReedSolomonDecoder::new(self.data(), self.all() - self.data(), chunk_len)
             .expect("a missing data chunk and k chunks given mean that there is parity");
@@ -229,11 +249,13 @@ impl Code {
             decoder.add_recovery_shard(index, chunk).expect("index and length were checked");
         }
         let restored = decoder.decode().expect("k chunks were added");
-        let chunk = |(index, given): (usize, &Option<&[u8]>)| {
-            given
-                .or_else(|| restored.restored_original(index))
-                .expect("a chunk that was not given is restored")
-                .to_vec()
+        let chunk = |(index, given): (usize, &Option<&'a [u8]>)| match given {
+            Some(chunk) => Cow::Borrowed(*chunk),
+            None => {
+                let chunk =
+                    restored.restored_original(index).expect("a chunk that was not given is restored");
+                Cow::Owned(chunk.to_vec())
+            }
         };
         Ok(data.iter().enumerate().map(chunk).collect())
     }

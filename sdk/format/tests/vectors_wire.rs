@@ -60,7 +60,7 @@ fn request(fields: &mut Case) -> Request {
         "put-chunk" => Request::PutChunk {
             contract: contract(fields),
             chunk: ChunkId(fields.hash("chunk")),
-            bytes: fields.bytes("bytes"),
+            bytes: fields.bytes("bytes").into(),
         },
         "commit" => Request::Commit {
             note: fields.bytes("note"),
@@ -137,7 +137,7 @@ fn response(fields: &mut Case) -> Response {
         },
         "inventory-page" => Response::InventoryPage { entries: fields.objects("entries", entry) },
         "done" => Response::Done,
-        "chunk" => Response::Chunk { bytes: fields.bytes("bytes") },
+        "chunk" => Response::Chunk { bytes: fields.bytes("bytes").into() },
         "proof" => {
             let samples = fields.objects("samples", |sample| Sample {
                 index: sample.number("index"),

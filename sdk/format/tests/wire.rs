@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use bytes::Bytes;
 use commonhold_format::audit::{AUDIT_SAMPLES, Challenge, Proof, Sample, Shown};
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, PartyId};
 use commonhold_format::inventory::InventoryEntry;
@@ -11,7 +12,7 @@ use commonhold_format::record::RECORD_LEN_MAX;
 use commonhold_format::tree::{CHUNK_LEN_MAX, LEAF_LEN};
 use commonhold_format::wire::{
     Addition, CHUNK_FRAME_MAX, COMMIT_CHANGES_MAX, CONTRACTS_MAX, CONTROL_FRAME_MAX, INVENTORY_PAGE_MAX,
-    MESSAGE_LEN_MAX, Refusal, Request, Response, list_contracts_message, refused,
+    MESSAGE_LEN_MAX, Refusal, Request, Response, WireError, list_contracts_message, refused,
 };
 use proptest::prelude::*;
 
@@ -56,7 +57,11 @@ fn request() -> impl Strategy<Value = Request> {
         contract().prop_map(|contract| Request::ContractState { contract }),
         (contract(), any::<u64>()).prop_map(|(contract, from)| Request::InventoryPage { contract, from }),
         (contract(), hash(), bytes(3000).prop_filter("not empty", |bytes| !bytes.is_empty())).prop_map(
-            |(contract, chunk, bytes)| Request::PutChunk { contract, chunk: ChunkId(chunk), bytes }
+            |(contract, chunk, bytes)| Request::PutChunk {
+                contract,
+                chunk: ChunkId(chunk),
+                bytes: bytes.into()
+            }
         ),
         (note(), prop::collection::vec(addition(), 0..20), prop::collection::vec(any::<u64>(), 0..20))
             .prop_map(|(note, adds, removes)| Request::Commit { note, adds, removes }),
@@ -133,13 +138,26 @@ fn response() -> impl Strategy<Value = Response> {
         Just(Response::Done),
         bytes(3000)
             .prop_filter("not empty", |bytes| !bytes.is_empty())
-            .prop_map(|bytes| Response::Chunk { bytes }),
+            .prop_map(|bytes| Response::Chunk { bytes: bytes.into() }),
         prop::collection::vec(sample(), 0..10)
             .prop_map(|samples| Response::Proof { proof: Proof { samples } }),
         prop::collection::vec(contract(), 0..20).prop_map(|contracts| Response::Contracts { contracts }),
         (prop::sample::select(&REFUSALS[..]), "\\PC{0,40}")
             .prop_map(|(reason, message)| refused(reason, message)),
     ]
+}
+
+/// Both ways of reading agree, and a chunk that stays in its frame is the chunk.
+fn read_request(body: &[u8]) -> Result<Request, WireError> {
+    let read = Request::decode(body);
+    assert_eq!(Request::decode_body(&Bytes::copy_from_slice(body)), read);
+    read
+}
+
+fn read_response(body: &[u8]) -> Result<Response, WireError> {
+    let read = Response::decode(body);
+    assert_eq!(Response::decode_body(&Bytes::copy_from_slice(body)), read);
+    read
 }
 
 #[test]
@@ -153,7 +171,7 @@ fn the_largest_message_of_each_kind_fits_its_frame() {
     };
     let body = commit.encode();
     assert!(body.len() <= CONTROL_FRAME_MAX, "{}", body.len());
-    assert_eq!(Request::decode(&body), Ok(commit));
+    assert_eq!(read_request(&body), Ok(commit));
 
     let entry = InventoryEntry {
         offset: u64::MAX - CHUNK_LEN_MAX as u64,
@@ -173,17 +191,17 @@ fn the_largest_message_of_each_kind_fits_its_frame() {
     for response in control {
         let body = response.encode();
         assert!(body.len() <= CONTROL_FRAME_MAX, "{}", body.len());
-        assert!(Response::decode(&body).as_ref() == Ok(&response));
+        assert!(read_response(&body).as_ref() == Ok(&response));
     }
 
-    let bytes = vec![1; CHUNK_LEN_MAX];
+    let bytes = Bytes::from(vec![1; CHUNK_LEN_MAX]);
     let put =
         Request::PutChunk { contract: ContractId([1; 32]), chunk: ChunkId([2; 32]), bytes: bytes.clone() };
     assert!(put.is_bulk() && put.encode().len() <= CHUNK_FRAME_MAX);
-    assert!(Request::decode(&put.encode()) == Ok(put));
+    assert!(read_request(&put.encode()) == Ok(put));
     let chunk = Response::Chunk { bytes };
     assert!(chunk.encode().len() <= CHUNK_FRAME_MAX);
-    assert!(Response::decode(&chunk.encode()) == Ok(chunk));
+    assert!(read_response(&chunk.encode()) == Ok(chunk));
 }
 
 #[test]
@@ -200,11 +218,11 @@ fn attack_37_what_is_beyond_a_bound_is_refused() {
         commit(Vec::new(), vec![0; COMMIT_CHANGES_MAX + 1]),
         commit(vec![add(0)], Vec::new()),
         commit(vec![add(CHUNK_LEN_MAX as u32 + 1)], Vec::new()),
-        Request::PutChunk { contract, chunk, bytes: Vec::new() },
-        Request::PutChunk { contract, chunk, bytes: vec![0; CHUNK_LEN_MAX + 1] },
+        Request::PutChunk { contract, chunk, bytes: Bytes::new() },
+        Request::PutChunk { contract, chunk, bytes: vec![0; CHUNK_LEN_MAX + 1].into() },
     ];
     for request in requests {
-        assert!(Request::decode(&request.encode()).is_err());
+        assert!(read_request(&request.encode()).is_err());
     }
     let entry = InventoryEntry { offset: 0, len: 1, chunk: None };
     let sample = |bytes, path| Sample {
@@ -222,8 +240,8 @@ fn attack_37_what_is_beyond_a_bound_is_refused() {
         Response::ContractState { contract: Vec::new(), revision: Vec::new(), receipt: note() },
         Response::InventoryPage { entries: vec![entry; INVENTORY_PAGE_MAX + 1] },
         Response::InventoryPage { entries: vec![InventoryEntry { len: 0, ..entry }] },
-        Response::Chunk { bytes: Vec::new() },
-        Response::Chunk { bytes: vec![0; CHUNK_LEN_MAX + 1] },
+        Response::Chunk { bytes: Bytes::new() },
+        Response::Chunk { bytes: vec![0; CHUNK_LEN_MAX + 1].into() },
         Response::Contracts { contracts: vec![contract; CONTRACTS_MAX + 1] },
         proof(vec![sample(Vec::new(), Vec::new()); AUDIT_SAMPLES + 1]),
         proof(vec![sample(vec![0; LEAF_LEN + 1], Vec::new())]),
@@ -232,10 +250,10 @@ fn attack_37_what_is_beyond_a_bound_is_refused() {
         Response::Refused { reason: Refusal::Full, message: "a\u{1b}[2Jb".to_owned() },
     ];
     for response in responses {
-        assert!(Response::decode(&response.encode()).is_err());
+        assert!(read_response(&response.encode()).is_err());
     }
-    assert!(Request::decode(&vec![0; CHUNK_FRAME_MAX + 1]).is_err());
-    assert!(Response::decode(&vec![0; CHUNK_FRAME_MAX + 1]).is_err());
+    assert!(read_request(&vec![0; CHUNK_FRAME_MAX + 1]).is_err());
+    assert!(read_response(&vec![0; CHUNK_FRAME_MAX + 1]).is_err());
 }
 
 #[test]
@@ -247,9 +265,9 @@ fn attack_37_no_control_message_hides_in_a_chunk_frame() {
         body.resize(body.len() + len, 0);
         body
     };
-    assert_eq!(Response::decode(&with_field(10)), Ok(refused(Refusal::Other, "x")));
-    assert!(Response::decode(&with_field(CONTROL_FRAME_MAX - 11)).is_ok());
-    assert!(Response::decode(&with_field(CONTROL_FRAME_MAX - 10)).is_err());
+    assert_eq!(read_response(&with_field(10)), Ok(refused(Refusal::Other, "x")));
+    assert!(read_response(&with_field(CONTROL_FRAME_MAX - 11)).is_ok());
+    assert!(read_response(&with_field(CONTROL_FRAME_MAX - 10)).is_err());
 }
 
 #[test]
@@ -281,14 +299,31 @@ fn a_refusal_is_cut_between_characters_and_steers_no_terminal() {
 #[test]
 fn a_refusal_of_a_later_version_is_understood_as_another_one() {
     let body = [0x82, 0x08, 0x82, 0x18, 0xFF, 0x63, b'w', b'h', b'y'];
-    assert_eq!(Response::decode(&body), Ok(refused(Refusal::Other, "why")));
+    assert_eq!(read_response(&body), Ok(refused(Refusal::Other, "why")));
+}
+
+#[test]
+fn a_chunk_is_neither_copied_into_its_frame_nor_out_of_it() {
+    let bytes = Bytes::from(vec![7; 5000]);
+    let put =
+        Request::PutChunk { contract: ContractId([1; 32]), chunk: ChunkId([2; 32]), bytes: bytes.clone() };
+    let body = put.body();
+    assert_eq!((body.chunk.as_ptr(), body.chunk.len()), (bytes.as_ptr(), 5000));
+    assert_eq!([&body.head[..], &body.chunk].concat(), put.encode());
+    assert_eq!(body.len(), put.encode().len());
+    let answer = Response::Chunk { bytes };
+    let frame = Bytes::from(answer.encode());
+    let Ok(Response::Chunk { bytes }) = Response::decode_body(&frame) else { panic!("another answer") };
+    assert_eq!(bytes.as_ptr_range().end, frame.as_ptr_range().end);
+    // Without a chunk, the head is all.
+    assert_eq!(Request::Hello.body().head, Request::Hello.encode());
 }
 
 #[test]
 fn only_requests_for_chunks_are_bulk() {
     let (contract, chunk) = (ContractId([1; 32]), ChunkId([2; 32]));
     assert!(Request::GetChunk { chunk, contract: None }.is_bulk());
-    assert!(Request::PutChunk { contract, chunk, bytes: vec![1] }.is_bulk());
+    assert!(Request::PutChunk { contract, chunk, bytes: vec![1].into() }.is_bulk());
     assert!(!Request::Hello.is_bulk());
     assert!(!Request::ContractState { contract }.is_bulk());
 }
@@ -309,26 +344,26 @@ fn attack_28_a_listing_signed_for_one_node_is_no_use_elsewhere() {
 proptest! {
     #[test]
     fn requests_survive_their_encoding(request in request()) {
-        prop_assert_eq!(Request::decode(&request.encode()), Ok(request));
+        prop_assert_eq!(read_request(&request.encode()), Ok(request));
     }
 
     #[test]
     fn responses_survive_their_encoding(response in response()) {
-        prop_assert_eq!(Response::decode(&response.encode()), Ok(response));
+        prop_assert_eq!(read_response(&response.encode()), Ok(response));
     }
 
     #[test]
     fn attack_37_junk_after_a_message_is_refused(request in request(), response in response(), junk in prop::collection::vec(any::<u8>(), 1..20)) {
-        prop_assert!(Request::decode(&[request.encode(), junk.clone()].concat()).is_err());
-        prop_assert!(Response::decode(&[response.encode(), junk].concat()).is_err());
+        prop_assert!(read_request(&[request.encode(), junk.clone()].concat()).is_err());
+        prop_assert!(read_response(&[response.encode(), junk].concat()).is_err());
     }
 
     #[test]
     fn a_message_that_was_cut_is_refused(request in request(), response in response(), at in any::<prop::sample::Index>()) {
         let body = request.encode();
-        prop_assert!(Request::decode(&body[..at.index(body.len())]).is_err());
+        prop_assert!(read_request(&body[..at.index(body.len())]).is_err());
         let body = response.encode();
-        prop_assert!(Response::decode(&body[..at.index(body.len())]).is_err());
+        prop_assert!(read_response(&body[..at.index(body.len())]).is_err());
     }
 
     #[test]
@@ -336,7 +371,7 @@ proptest! {
         let mut body = request.encode();
         let at = at.index(body.len());
         body[at] = value;
-        if let Ok(read) = Request::decode(&body) {
+        if let Ok(read) = read_request(&body) {
             prop_assert_eq!(read.encode(), body);
         }
     }
@@ -346,7 +381,7 @@ proptest! {
         let mut body = response.encode();
         let at = at.index(body.len());
         body[at] = value;
-        match Response::decode(&body) {
+        match read_response(&body) {
             Ok(Response::Refused { .. }) | Err(_) => {}
             Ok(read) => prop_assert_eq!(read.encode(), body),
         }
@@ -355,10 +390,10 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..300), number in 0u8..12) {
         for body in [body.clone(), [&[0x82, number][..], &body].concat()] {
-            if let Ok(read) = Request::decode(&body) {
+            if let Ok(read) = read_request(&body) {
                 prop_assert_eq!(read.encode(), body.clone());
             }
-            match Response::decode(&body) {
+            match read_response(&body) {
                 Ok(Response::Refused { .. }) | Err(_) => {}
                 Ok(read) => prop_assert_eq!(read.encode(), body),
             }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use commonhold_drive::{Custody, CustodyError};
+use bytes::Bytes;
+use commonhold_drive::{Custody, CustodyError, PlacedChunks};
 use commonhold_engine::placement;
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, SegmentId};
@@ -31,7 +32,7 @@ impl Custody for Owner {
         &self,
         code: Code,
         len: u32,
-        chunks: Vec<(ChunkId, Vec<u8>)>,
+        chunks: Vec<(ChunkId, Bytes)>,
     ) -> BoxFuture<'_, Result<Segment, CustodyError>> {
         Box::pin(self.keep_segment(code, len, chunks))
     }
@@ -40,7 +41,7 @@ impl Custody for Owner {
         &self,
         segment: &Segment,
         prefer: Option<NodeId>,
-    ) -> BoxFuture<'_, Result<Vec<(u8, Vec<u8>)>, CustodyError>> {
+    ) -> BoxFuture<'_, Result<PlacedChunks, CustodyError>> {
         let segment = segment.clone();
         Box::pin(async move { self.fetch_segment(&segment, prefer).await })
     }
@@ -78,7 +79,7 @@ impl Owner {
         &self,
         code: Code,
         len: u32,
-        chunks: Vec<(ChunkId, Vec<u8>)>,
+        chunks: Vec<(ChunkId, Bytes)>,
     ) -> Result<Segment, CustodyError> {
         let chunk_len = chunks.first().map_or(0, |(_, bytes)| bytes.len() as u64);
         let n = usize::from(code.n());
@@ -163,12 +164,12 @@ impl Owner {
         &self,
         node: NodeId,
         chunk: ChunkId,
-        bytes: &[u8],
+        bytes: &Bytes,
         spares: &std::sync::Mutex<Vec<NodeId>>,
     ) -> Result<NodeId, ProviderError> {
         let mut node = node;
         loop {
-            match self.send_chunk(node, chunk, bytes.to_vec()).await {
+            match self.send_chunk(node, chunk, bytes.clone()).await {
                 Ok(()) => return Ok(node),
                 Err(error) => {
                     tracing::debug!(%error, "a chunk was not kept; trying the next provider");
@@ -187,7 +188,7 @@ impl Owner {
         &self,
         segment: &Segment,
         prefer: Option<NodeId>,
-    ) -> Result<Vec<(u8, Vec<u8>)>, CustodyError> {
+    ) -> Result<PlacedChunks, CustodyError> {
         let need = usize::from(segment.code.k());
         let mut order: Vec<u8> = (0..segment.code.n()).collect();
         let worth = |index: &u8| {
@@ -227,7 +228,7 @@ impl Owner {
         segment: &Segment,
         index: u8,
         prefer: Option<NodeId>,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Bytes, String> {
         let chunk = segment.chunks[usize::from(index)];
         let mut sources = self.sources(segment, index);
         sources.sort_by_key(|(node, _)| (Some(*node) != prefer, self.directory.is_down(node)));

@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use commonhold_engine::audit::Standing;
 use commonhold_engine::placement::Candidate;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId};
@@ -319,7 +320,7 @@ impl Owner {
     }
 
     /// Sends one chunk and waits until the provider has signed for it.
-    async fn send_chunk(&self, node: NodeId, chunk: ChunkId, bytes: Vec<u8>) -> Result<(), ProviderError> {
+    async fn send_chunk(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) -> Result<(), ProviderError> {
         let line = self.line(node).await?;
         let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
         let request = Request::PutChunk { contract: line.contract, chunk, bytes };
@@ -337,7 +338,7 @@ impl Owner {
         node: NodeId,
         chunk: ChunkId,
         contract: Option<ContractId>,
-    ) -> Result<Vec<u8>, ProviderError> {
+    ) -> Result<Bytes, ProviderError> {
         let lost = |why: &str| ProviderError::Lost { node, why: why.to_owned() };
         let outcome = match self.call(node, Request::GetChunk { chunk, contract }, CHUNK_TIMEOUT).await? {
             Response::Chunk { bytes } if chunk_id(&bytes) == chunk => {

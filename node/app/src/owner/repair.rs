@@ -184,8 +184,7 @@ impl Owner {
         let wanted: Vec<u8> = targets.iter().map(|(index, _)| *index).collect();
         let ids = segment.chunks.clone();
         let rebuilt = blocking(move || {
-            let given: Vec<(u8, &[u8])> =
-                chunks.iter().map(|(index, bytes)| (*index, bytes.as_slice())).collect();
+            let given: Vec<(u8, &[u8])> = chunks.iter().map(|(index, bytes)| (*index, &bytes[..])).collect();
             let rebuilt = code.rebuild(len, &given, &wanted).map_err(|error| error.to_string())?;
             let same =
                 wanted.iter().zip(&rebuilt).all(|(index, bytes)| chunk_id(bytes) == ids[usize::from(*index)]);
@@ -197,7 +196,7 @@ impl Owner {
             .zip(rebuilt)
             .map(|((index, node), bytes)| async move {
                 let chunk = segment.chunks[usize::from(*index)];
-                (*index, *node, self.send_chunk(*node, chunk, bytes).await)
+                (*index, *node, self.send_chunk(*node, chunk, bytes.into()).await)
             })
             .collect();
         let mut healed = segment.clone();

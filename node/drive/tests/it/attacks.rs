@@ -21,7 +21,7 @@ async fn attack_17_nothing_that_leaves_shows_bytes_names_or_exact_sizes() {
             let content: Vec<u8> = marker.iter().copied().cycle().take(len - less).collect();
             bench.put("/", &tree([("marker-folder/marker-name.txt", file(content))])).await;
             let received = bench.custody.received.lock().unwrap();
-            let head = bench.board.head.lock().unwrap().clone().unwrap();
+            let head = bytes::Bytes::from(bench.board.head.lock().unwrap().clone().unwrap());
             let leaving = received.iter().flat_map(|(_, chunks)| chunks).chain([&head]);
             for bytes in leaving {
                 for secret in [&marker[..], b"marker-folder", b"marker-name", b"KERMAR"] {
@@ -45,8 +45,8 @@ async fn attack_18_the_same_file_never_has_the_same_ciphertext() {
         bench.put("/", &tree([(name, file(vec![0; 3 << 20]))])).await;
     }
     let received = bench.custody.received.lock().unwrap();
-    let chunks: Vec<&Vec<u8>> = received.iter().flat_map(|(_, chunks)| chunks).collect();
-    let distinct: HashSet<&Vec<u8>> = chunks.iter().copied().collect();
+    let chunks: Vec<&bytes::Bytes> = received.iter().flat_map(|(_, chunks)| chunks).collect();
+    let distinct: HashSet<&bytes::Bytes> = chunks.iter().copied().collect();
     assert_eq!(chunks.len(), distinct.len());
 }
 
@@ -70,9 +70,10 @@ async fn attack_1_altered_data_end_the_stream_with_an_error() {
         refused(
             &bench,
             Box::new(move |_, mut chunks| {
-                let bytes = &mut chunks[0].1;
+                let mut bytes = chunks[0].1.to_vec();
                 let last = bytes.len() - 64;
                 bytes[at.min(last)] ^= 1;
+                chunks[0].1 = bytes.into();
                 chunks
             }),
         )
@@ -141,7 +142,7 @@ async fn attack_4_zeros_in_place_of_data_are_refused() {
         &bench,
         Box::new(|_, mut chunks| {
             for (_, bytes) in &mut chunks {
-                bytes.fill(0);
+                *bytes = vec![0; bytes.len()].into();
             }
             chunks
         }),

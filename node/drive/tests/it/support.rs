@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use commonhold_drive::{BoxFuture, Custody, CustodyError, Drive, DriveError, DrivePath, HeadBoard};
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, NodeId, SegmentId};
@@ -22,10 +23,10 @@ pub(crate) type Lie = Box<dyn Fn(&Segment, Chunks) -> Chunks + Send>;
 
 pub(crate) struct MemoryCustody {
     code: Code,
-    pub(crate) chunks: Mutex<HashMap<ChunkId, Vec<u8>>>,
+    pub(crate) chunks: Mutex<HashMap<ChunkId, Bytes>>,
     pub(crate) segments: Mutex<HashMap<SegmentId, Segment>>,
     /// Everything ever received: the length of each segment and its chunks.
-    pub(crate) received: Mutex<Vec<(u32, Vec<Vec<u8>>)>>,
+    pub(crate) received: Mutex<Vec<(u32, Vec<Bytes>)>>,
     pub(crate) record: AtomicBool,
     /// How many more segments are accepted; negative for all.
     pub(crate) keeps_left: AtomicI64,
@@ -100,7 +101,7 @@ impl Custody for MemoryCustody {
         &self,
         code: Code,
         len: u32,
-        chunks: Vec<(ChunkId, Vec<u8>)>,
+        chunks: Vec<(ChunkId, Bytes)>,
     ) -> BoxFuture<'_, Result<Segment, CustodyError>> {
         Box::pin(async move {
             assert_eq!(chunks.len(), usize::from(code.n()));

@@ -16,7 +16,12 @@ impl Write for Expected<'_> {
     type Error = Differs;
 
     fn write_all(&mut self, written: &[u8]) -> Result<(), Differs> {
-        self.0 = self.0.strip_prefix(written).ok_or(Differs)?;
+        let (part, rest) = self.0.split_at_checked(written.len()).ok_or(Differs)?;
+        // A chunk that was kept where it lay needs no comparison with itself.
+        if !std::ptr::eq(part, written) && part != written {
+            return Err(Differs);
+        }
+        self.0 = rest;
         Ok(())
     }
 }

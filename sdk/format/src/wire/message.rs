@@ -1,5 +1,6 @@
 //! The messages themselves: what is asked of a node and what it answers.
 
+use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
 use super::{COMMIT_CHANGES_MAX, CONTRACTS_MAX, INVENTORY_PAGE_MAX, Refusal, bounded};
@@ -10,6 +11,7 @@ use crate::inventory::InventoryEntry;
 /// Asked of a node. Which node asks is known from the connection. spec/wire.md gives the state
 /// rules and who may ask what.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "bounded::Source")]
 pub enum Request {
     /// Show your node record. Answered with [`Response::Record`].
     #[n(0)]
@@ -51,7 +53,7 @@ pub enum Request {
         chunk: ChunkId,
         /// 1 to [`CHUNK_LEN_MAX`](crate::tree::CHUNK_LEN_MAX) bytes.
         #[cbor(n(2), with = "bounded::chunk")]
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// Change the inventory, make everything it holds durable, and countersign. Answered with
     /// [`Response::Note`].
@@ -144,6 +146,7 @@ pub struct Addition {
 
 /// Answered by a node: what the request names as its answer, or [`Response::Refused`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "bounded::Source")]
 pub enum Response {
     /// The answering node's record.
     #[n(0)]
@@ -187,7 +190,7 @@ pub enum Response {
     Chunk {
         /// 1 to [`CHUNK_LEN_MAX`](crate::tree::CHUNK_LEN_MAX) bytes, not yet checked against the id.
         #[cbor(n(0), with = "bounded::chunk")]
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// The answer to a challenge.
     #[n(6)]

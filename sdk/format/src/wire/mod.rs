@@ -10,7 +10,10 @@ pub mod hashes;
 mod message;
 mod refusal;
 
+use bytes::Bytes;
 use minicbor::{Decode, Encode};
+
+use self::bounded::Source;
 
 use crate::ids::NodeId;
 use crate::tree::CHUNK_LEN_MAX;
@@ -38,6 +41,28 @@ pub const MESSAGE_LEN_MAX: usize = 256;
 /// Bytes that an encoded message has beside a chunk, for the capacity of buffers.
 const ENVELOPE_LEN: usize = 128;
 
+/// The body of a frame in two parts, one after the other: what is encoded, and the chunk as it is,
+/// which is empty for messages without one. No message has anything after its chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// All but the chunk.
+    pub head: Vec<u8>,
+    /// The chunk.
+    pub chunk: Bytes,
+}
+
+impl Body {
+    /// Length of both, bytes.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.chunk.len()
+    }
+
+    /// Never: a message has a byte at least.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Why the body of a frame is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("bad message: {0}")]
@@ -56,8 +81,13 @@ impl Request {
     /// The CBOR body of a frame. A message that is out of bounds is encoded too, and refused by
     /// whoever decodes it.
     pub fn encode(&self) -> Vec<u8> {
-        let chunk = if let Request::PutChunk { bytes, .. } = self { bytes.len() } else { 0 };
-        encode(self, chunk)
+        whole(self.body())
+    }
+
+    /// The same without copying a chunk.
+    pub fn body(&self) -> Body {
+        let chunk = if let Request::PutChunk { bytes, .. } = self { bytes.clone() } else { Bytes::new() };
+        body(self, chunk)
     }
 
     /// Strict and bounded inverse of [`Request::encode`].
@@ -66,8 +96,20 @@ impl Request {
     /// [`WireError`] for anything that is not the encoding of exactly one request within its
     /// bounds.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        Self::decode_from(bytes, ())
+    }
+
+    /// The same without copying a chunk: it stays in `body`, which it keeps alive.
+    ///
+    /// # Errors
+    /// As [`Request::decode`].
+    pub fn decode_body(body: &Bytes) -> Result<Self, WireError> {
+        Self::decode_from(body, body.clone())
+    }
+
+    fn decode_from<S: Source>(bytes: &[u8], source: S) -> Result<Self, WireError> {
         bound("bytes", bytes.len(), CHUNK_FRAME_MAX)?;
-        let request: Self = decode(bytes)?;
+        let request: Self = decode(bytes, source)?;
         if !request.is_bulk() {
             bound("bytes for the control protocol", bytes.len(), CONTROL_FRAME_MAX)?;
         }
@@ -94,8 +136,13 @@ impl Response {
     /// The CBOR body of a frame. A message that is out of bounds is encoded too, and refused by
     /// whoever decodes it.
     pub fn encode(&self) -> Vec<u8> {
-        let chunk = if let Response::Chunk { bytes } = self { bytes.len() } else { 0 };
-        encode(self, chunk)
+        whole(self.body())
+    }
+
+    /// The same without copying a chunk.
+    pub fn body(&self) -> Body {
+        let chunk = if let Response::Chunk { bytes } = self { bytes.clone() } else { Bytes::new() };
+        body(self, chunk)
     }
 
     /// Strict and bounded inverse of [`Response::encode`], but that a [`Response::Refused`] may
@@ -105,8 +152,20 @@ impl Response {
     /// [`WireError`] for anything that is not the encoding of exactly one response within its
     /// bounds.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        Self::decode_from(bytes, ())
+    }
+
+    /// The same without copying a chunk: it stays in `body`, which it keeps alive.
+    ///
+    /// # Errors
+    /// As [`Response::decode`].
+    pub fn decode_body(body: &Bytes) -> Result<Self, WireError> {
+        Self::decode_from(body, body.clone())
+    }
+
+    fn decode_from<S: Source>(bytes: &[u8], source: S) -> Result<Self, WireError> {
         bound("bytes", bytes.len(), CHUNK_FRAME_MAX)?;
-        let response: Self = decode(bytes)?;
+        let response: Self = decode(bytes, source)?;
         match &response {
             Response::Chunk { bytes } => bound_chunk(bytes.len())?,
             _ => bound("bytes for the control protocol", bytes.len(), CONTROL_FRAME_MAX)?,
@@ -124,15 +183,38 @@ impl Response {
     }
 }
 
-fn encode<T: Encode<()>>(message: &T, chunk_len: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(chunk_len + ENVELOPE_LEN);
-    minicbor::encode(message, &mut out).expect("writing into a vector cannot fail");
-    out
+/// Collects an encoding up to its chunk.
+struct Head<'a> {
+    written: Vec<u8>,
+    chunk: &'a [u8],
 }
 
-fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, WireError> {
+impl minicbor::encode::Write for Head<'_> {
+    type Error = std::convert::Infallible;
+
+    fn write_all(&mut self, part: &[u8]) -> Result<(), Self::Error> {
+        // The encoder writes a byte string's bytes from where they are.
+        if !std::ptr::eq(part, self.chunk) {
+            self.written.extend_from_slice(part);
+        }
+        Ok(())
+    }
+}
+
+fn body<T: Encode<()>>(message: &T, chunk: Bytes) -> Body {
+    let mut head = Head { written: Vec::with_capacity(ENVELOPE_LEN), chunk: &chunk };
+    minicbor::encode(message, &mut head).expect("writing into a vector cannot fail");
+    Body { head: head.written, chunk }
+}
+
+fn whole(Body { mut head, chunk }: Body) -> Vec<u8> {
+    head.extend_from_slice(&chunk);
+    head
+}
+
+fn decode<'b, S: Source, T: Decode<'b, S>>(bytes: &'b [u8], mut source: S) -> Result<T, WireError> {
     let mut decoder = minicbor::Decoder::new(bytes);
-    let message = decoder.decode().map_err(|error| WireError(error.to_string()))?;
+    let message = decoder.decode_with(&mut source).map_err(|error| WireError(error.to_string()))?;
     if decoder.position() != bytes.len() {
         return Err(WireError("surplus bytes after the message".to_owned()));
     }
