@@ -6,12 +6,13 @@ use std::time::Duration;
 use commonhold_format::record::RECORD_LEN_MAX;
 use commonhold_format::wire::{CHUNK_PROTOCOL, CONTROL_PROTOCOL};
 use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::kad::{self, BucketInserts, Mode, StoreInserts};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{StreamProtocol, Swarm, identify, noise, ping, tcp, yamux};
+use libp2p::{StreamProtocol, Swarm, identify, ping};
 
 use crate::StartError;
 use crate::codec::Codec;
@@ -50,11 +51,6 @@ const REPLICATION: NonZeroUsize = NonZeroUsize::new(20).expect("20 is not 0");
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// A connection without streams is closed after this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// A QUIC peer that is silent for this long is gone. TCP resets tell at once.
-const QUIC_IDLE_MS: u32 = 6_000;
-/// So that a living but idle QUIC peer is not silent.
-const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(2);
-
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
@@ -120,18 +116,19 @@ pub(crate) fn swarm(mut seed: [u8; 32], dht_server: bool) -> Result<Swarm<Behavi
     let key = Keypair::ed25519_from_bytes(&mut seed[..]).map_err(|error| setup(error.to_string()))?;
     let swarm = libp2p::SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+        .with_other_transport(crate::quic::transport)
+        .map_err(|error| match error {})?
+        .with_other_transport(crate::tcp::transport)
         .map_err(|error| setup(error.to_string()))?
-        .with_quic_config(|mut config| {
-            config.max_idle_timeout = QUIC_IDLE_MS;
-            config.keep_alive_interval = QUIC_KEEP_ALIVE;
-            config
-        })
         .with_dns()
         .map_err(|error| setup(error.to_string()))?
         .with_behaviour(|key| behaviour(key, dht_server))
         .map_err(|error| setup(error.to_string()))?
-        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_TIMEOUT))
+        .with_swarm_config(|config| {
+            config
+                .with_idle_connection_timeout(IDLE_TIMEOUT)
+                .with_substream_upgrade_protocol_override(Version::V1Lazy)
+        })
         .with_connection_timeout(CONNECT_TIMEOUT)
         .build();
     Ok(swarm)

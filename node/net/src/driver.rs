@@ -187,10 +187,14 @@ impl Driver {
     }
 
     fn join(&mut self) {
-        for (peer, address) in self.bootstrap.clone() {
-            let dial = DialOpts::peer_id(peer).addresses(vec![address]).build();
+        // All addresses of a peer at once, so that its transports race and TCP has its head start.
+        let mut addresses: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
+        for (peer, address) in &self.bootstrap {
+            addresses.entry(*peer).or_default().push(address.clone());
+        }
+        for (peer, addresses) in addresses {
             // An attempt under way already is as good.
-            let _ = self.swarm.dial(dial);
+            let _ = self.swarm.dial(DialOpts::peer_id(peer).addresses(addresses).build());
         }
     }
 

@@ -9,7 +9,10 @@ mod behaviour;
 mod codec;
 mod driver;
 mod listen;
+mod quic;
 mod table;
+mod tcp;
+mod tls;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -109,6 +109,89 @@ async fn calls_and_chunks_travel_over_each_transport() {
     }
 }
 
+/// How `net` is connected to `node`.
+async fn transport_to(net: &Net, node: NodeId) -> Option<&'static str> {
+    net.peers().await.iter().find(|peer| peer.node == node).and_then(|peer| peer.transport)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp_comes_first_and_quic_serves_where_tcp_does_not_get_through() {
+    let a = node(80, &[QUIC, TCP], &[]).await;
+    let b = node(81, &[QUIC, TCP], &[]).await;
+    b.remember(a.node(), a.addresses());
+    assert_eq!(b.call(a.node(), Request::Hello, LONG).await, Ok(Response::Done));
+    assert_eq!(transport_to(&b, a.node()).await, Some("tcp"));
+
+    // Through a bootstrap address as well.
+    let c = node(82, &[QUIC, TCP], &a.addresses()).await;
+    until("the connection", async || transport_to(&c, a.node()).await).await;
+    assert_eq!(transport_to(&c, a.node()).await, Some("tcp"));
+
+    // Nobody listens on this TCP port any more.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let d = node(83, &[QUIC], &[]).await;
+    let mut addresses = d.addresses();
+    addresses.insert(0, format!("/ip4/127.0.0.1/tcp/{closed}"));
+    b.remember(d.node(), addresses);
+    let bytes = Bytes::from(vec![5; CHUNK_LEN_MAX]);
+    let contract = commonhold_format::ids::ContractId([1; 32]);
+    let put = Request::PutChunk { contract, chunk: chunk_id(&bytes), bytes };
+    assert_eq!(b.call(d.node(), put, LONG).await, Ok(Response::Done));
+    assert_eq!(transport_to(&b, d.node()).await, Some("quic"));
+}
+
+/// Dials over TCP with libp2p's own upgrades and waits for the connection.
+async fn connects(target: &Net, mut swarm: libp2p::Swarm<libp2p::ping::Behaviour>) -> bool {
+    let expected = PeerId::from_bytes(&target.node().to_peer_id_bytes()).unwrap();
+    let address: Multiaddr = target.addresses()[0].parse().unwrap();
+    swarm.dial(address).unwrap();
+    let outcome = async {
+        loop {
+            match swarm.select_next_some().await {
+                // A ping has gone through whatever was agreed on, in both directions.
+                libp2p::swarm::SwarmEvent::Behaviour(libp2p::ping::Event { peer, result, .. }) => {
+                    return peer == expected && result.is_ok();
+                }
+                libp2p::swarm::SwarmEvent::OutgoingConnectionError { .. } => return false,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(LONG, outcome).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_libp2p_peers_connect_with_their_own_tls_and_noise() {
+    let target = node(84, &[TCP], &[]).await;
+    let tls = libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), libp2p::tls::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| libp2p::ping::Behaviour::default())
+        .unwrap()
+        .build();
+    assert!(connects(&target, tls).await);
+    let noise = libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| libp2p::ping::Behaviour::default())
+        .unwrap()
+        .build();
+    assert!(connects(&target, noise).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_proves_another_key_is_not_taken_for_the_one_dialed() {
+    let real = node(85, &[TCP], &[]).await;
+    let dialer = node(86, &[TCP], &[]).await;
+    let claimed = device(87).node();
+    let address = real.addresses()[0].split("/p2p/").next().unwrap().to_owned();
+    dialer.remember(claimed, vec![address]);
+    let call = dialer.call(claimed, Request::Hello, LONG).await;
+    assert!(matches!(call, Err(CallError::Unreachable { .. })), "{call:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_find_each_other_through_one_address_and_records_through_the_dht() {
     let first = node(10, &[TCP, QUIC], &[]).await;
