@@ -48,6 +48,9 @@ pub struct CheckReport {
     pub contracts: u64,
     /// Records that are neither named by the index nor part of the book.
     pub dead_records: u64,
+    /// Bytes of packs that are no record: what damage has made of dead ones. Of others there is a
+    /// finding.
+    pub junk_bytes: u64,
     /// What is wrong, the first thousand.
     pub findings: Vec<Finding>,
     /// How many things are wrong.
@@ -147,7 +150,7 @@ impl Store {
                         }
                     }
                     Step::Junk { offset, len } => {
-                        found.find(&name, format!("{len} bytes from {offset} on are no record"));
+                        found.junk_bytes += len;
                         for (chunk, place) in self.0.index.kept_in(number, offset..offset + len)? {
                             found.find(format!("chunk {chunk}"), format!("its record in {name} is damaged"));
                             figures.live.add(&place);
@@ -161,12 +164,16 @@ impl Store {
             if same && after.is_some_and(|known| known.live != figures.live || known.trash != figures.trash) {
                 found.find(&name, format!("its figures are {after:?} and should be {figures:?}"));
             }
+            if same && after.is_some_and(|known| known.book_bytes > figures.book_bytes) {
+                found.find(&name, "a book record is damaged: a rebuilt index would lack what it says");
+            }
             // What changed meanwhile may have looked wrong.
             if same || found.findings_total == 0 || look == LOOKS {
                 report.packs += 1;
                 report.chunks += found.chunks;
                 report.bytes += found.bytes;
                 report.dead_records += found.dead_records;
+                report.junk_bytes += found.junk_bytes;
                 found.findings.into_iter().for_each(|it| report.find(it.what, it.why));
                 return Ok(());
             }

@@ -18,7 +18,7 @@ use crate::error::{PutError, ReadError, StoreError};
 use crate::figures::{Kept, Move};
 use crate::index::journal::{self, Booked};
 use crate::index::value;
-use crate::index::{Broken, Change, Found, Trashed};
+use crate::index::{Broken, CONTRACTS, Change, ENTRIES, Found, HOLDINGS, SEGMENTS, TRASH, Trashed};
 use crate::pack::Purpose;
 use crate::record::Place;
 use crate::walk::{Step, Walk};
@@ -140,6 +140,41 @@ impl Shared {
             self.shelf.packs.give_up(to);
         }
         outcome
+    }
+
+    /// Writes everything of the book anew, because a record of it is damaged.
+    pub(crate) fn note_all_again(&self) -> Result<(), StoreError> {
+        let tables = &self.index.tables;
+        let booked = [
+            (Booked::Trash, TRASH, tables.trash),
+            (Booked::Holdings, HOLDINGS, tables.holdings),
+            (Booked::Contracts, CONTRACTS, tables.contracts),
+            (Booked::Entries, ENTRIES, tables.entries),
+            (Booked::Segments, SEGMENTS, tables.segments),
+        ];
+        for (booked, name, table) in booked {
+            let mut keys: Vec<Vec<u8>> = Vec::new();
+            let note = |keys: Vec<Vec<u8>>| {
+                let note = move |change: &mut Change<'_, '_>| {
+                    keys.iter().try_for_each(|key| change.note_again(booked, key, true))
+                };
+                self.writer.write(note)
+            };
+            self.index.each(name, table, |key, bytes| {
+                // Of holdings the book has only those that were lost.
+                if booked != Booked::Holdings || value::to_held(bytes)?.lost {
+                    keys.push(key.to_vec());
+                }
+                if keys.len() >= BATCH_KEYS {
+                    note(std::mem::take(&mut keys)).map_err(|error| error.to_string())?;
+                }
+                Ok(())
+            })?;
+            if !keys.is_empty() {
+                note(keys)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a chunk's record anew and lets the index name it instead of the one at `from`.

@@ -37,6 +37,8 @@ pub struct ScrubSlice {
     pub chunks: u64,
     /// Chunks of which only the subtree roots were damaged, and were written anew.
     pub mended: u64,
+    /// Was a record of the book damaged, or may it have been? Then the whole book was written anew.
+    pub book_mended: bool,
     /// Chunks that are damaged.
     pub rot: Vec<Rot>,
     /// Times that the scrub has been through all packs, this one included if it just ended.
@@ -71,6 +73,9 @@ impl Store {
                 (at.pack, at.offset) = (*number, 0);
             }
             store.scrub_pack(&mut at, bytes_max, stop, &mut slice)?;
+        }
+        if slice.book_mended {
+            store.note_all_again()?;
         }
         store.writer.write_meta(SCRUB, scrub(&at))?;
         Ok(slice)
@@ -117,12 +122,17 @@ impl Shared {
                     Step::Chunk { place, header } => self.scrub_chunk(&walk, place, &header, slice)?,
                     Step::Junk { offset, len } => {
                         // Where the header of a record was damaged, only the index knows what is there.
-                        for (chunk, place) in self.index.kept_in(at.pack, offset..offset + len)? {
+                        let kept = self.index.kept_in(at.pack, offset..offset + len)?;
+                        // If nothing is kept there it may have been a record of the book.
+                        slice.book_mended |= kept.is_empty();
+                        for (chunk, place) in kept {
                             slice.chunks += 1;
                             self.judge(chunk, place, slice)?;
                         }
                     }
-                    Step::Book { .. } => {}
+                    Step::Book { offset, header } => {
+                        slice.book_mended |= !walk.book(offset, &header).is_ok_and(|it| it.is_some());
+                    }
                 }
             }
         }

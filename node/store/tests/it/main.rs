@@ -9,3 +9,4 @@ mod opening;
 mod people;
 mod segments;
 mod threads;
+mod upkeep;
