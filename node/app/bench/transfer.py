@@ -107,6 +107,7 @@ class Network:
         and of the nodes."""
         command = [self.binary, "--data-dir", self.owner["data_dir"], "--json", *map(str, arguments)]
         with open(self.folder / "answer.json", "w+b") as answer, open(self.folder / "errors.txt", "w+b") as errors:
+            stages = self.stages()
             before = self.cpu()
             begun = time.monotonic()
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=answer, stderr=errors)
@@ -124,7 +125,9 @@ class Network:
             if process.returncode != 0:
                 raise RuntimeError(f"{' '.join(command)}: {errors.read().decode(errors='replace')}")
             report = json.loads(answer.read())
+        after_stages = self.stages()
         return {
+            "stages": {name: after_stages[name] - stages.get(name, 0.0) for name in after_stages},
             "report": report,
             "seconds": seconds,
             "owner": after[0] - before[0],
@@ -132,6 +135,13 @@ class Network:
             "command": usage.ru_utime + usage.ru_stime,
             "command_mib": usage.ru_maxrss / 1024,
         }
+
+    def stages(self):
+        """Seconds by stage that the owner's node counts."""
+        command = [self.binary, "--data-dir", self.owner["data_dir"], "--json", "status"]
+        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+        counted = json.loads(answer.stdout).get("stage_milliseconds", {})
+        return {name: milliseconds / 1000 for name, milliseconds in counted.items()}
 
     def store_bytes(self):
         return sum(bytes_on_disk(pathlib.Path(node["data_dir"]) / "store") for node in self.providers)
@@ -210,17 +220,18 @@ def show(result):
     print(f"peak memory: owner {peaks['owner']:.0f} MiB, largest provider {peaks['provider']:.0f} MiB")
     print(f"on the providers' disks: {median(result['disk']):.3f} bytes per byte given")
     for name in ("put", "get"):
-        stages = [call["report"].get("stages") for call in result[name]]
-        stages = [stage for stage in stages if stage]
-        if stages:
-            share(name, stages)
+        share(name, [call["stages"] for call in result[name]])
 
 
 def share(name, runs):
-    """Stages overlap, so their times add up to more than the whole: each is shown by itself."""
-    names = list(runs[0])
-    parts = [f"{stage} {median(run.get(stage, 0.0) for run in runs):.2f}" for stage in names]
-    print(f"{name} stages, seconds (they overlap): {', '.join(parts)}")
+    """Stages run beside each other, six sends at a time for instance, so their times add up to more
+    than the whole; the share is that of their sum."""
+    seconds = {stage: median(run[stage] for run in runs) for stage in runs[0]}
+    whole = sum(seconds.values())
+    longest_first = sorted(seconds.items(), key=lambda stage: -stage[1])
+    parts = [f"{stage} {time:.2f} s ({time / whole:.0%})" for stage, time in longest_first if time >= 0.005]
+    if parts:
+        print(f"{name} by stage, summed over parallel work: {', '.join(parts)}")
 
 
 def main():

@@ -1,9 +1,10 @@
 //! The local API over this node's rooms: translates between what the gateway speaks and what the
 //! rooms do. No decision is made here.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use commonhold_client::types;
 use commonhold_drive::{Drive, DriveError, DrivePath};
@@ -122,6 +123,12 @@ impl Api {
             peers_connected: connected,
             ledger: types::LedgerHead { size: self.ledger.len(), root: HEXLOWER.encode(&self.ledger.root()) },
             problems,
+            stage_milliseconds: self.owner.as_ref().map_or_else(BTreeMap::new, |(owner, _)| {
+                let entry = |(name, time): (&str, Duration)| {
+                    (name.to_owned(), u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+                };
+                owner.meter.totals().map(entry).collect()
+            }),
         })
     }
 

@@ -7,12 +7,15 @@
 //! the DHT; tests implement them in memory.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, NodeId, SegmentId};
 use commonhold_format::segment::Segment;
 pub use futures::future::BoxFuture;
+
+use crate::meter::Meter;
 
 /// Chunks with their places in the segment, from 0.
 pub type PlacedChunks = Vec<(u8, Bytes)>;
@@ -25,6 +28,11 @@ pub trait Custody: Send + Sync + 'static {
     /// The erasure code for new segments, chosen for the providers at hand. Asked once for each
     /// put, before anything is read.
     fn code(&self) -> BoxFuture<'_, Result<Code, CustodyError>>;
+
+    /// Where the stages of the work are counted, the drive's own included.
+    fn meter(&self) -> Arc<Meter> {
+        Arc::default()
+    }
 
     /// Keep one segment of `len` ciphertext bytes, given as its `code.n()` chunks in code order
     /// with their ids. Resolves once enough providers have signed for bytes on their disks; until

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io::Cursor;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use commonhold_format::drive::{Entry, EntryKind, FileContent, Folder, ObjectRef};
 use commonhold_format::segment::Segment;
@@ -20,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::archive::{HeaderKind, end_of_archive, entry_header, padding};
 use crate::error::DriveError;
+use crate::meter::{Meter, Stage};
 use crate::objects::Objects;
 use crate::reader::{FileOpener, SegmentBytes, Segments, segment_of, stretch};
 
@@ -66,6 +68,7 @@ pub(crate) async fn stream(
     // A file's header says little: what counts is whether its data can be had.
     let first_pieces = if matches!(target, Target::Entry { .. }) { 2 } else { 1 };
     let (jobs, queue) = mpsc::channel(AHEAD_MAX);
+    let meter = segments.meter();
     let producer = tokio::spawn(async move {
         let mut producer = Producer { objects, segments, jobs };
         let last = match producer.target(target).await {
@@ -80,6 +83,7 @@ pub(crate) async fn stream(
         current: None,
         opener: None,
         ended: false,
+        meter,
         _producer: AbortOnDropHandle::new(producer),
         _held: held,
     };
@@ -208,6 +212,7 @@ struct Writer<H> {
     current: Option<(Arc<Vec<u8>>, usize, usize, u32)>,
     opener: Option<Box<FileOpener>>,
     ended: bool,
+    meter: Arc<Meter>,
     _producer: AbortOnDropHandle<()>,
     _held: H,
 }
@@ -234,7 +239,9 @@ impl<H> Writer<H> {
     async fn step(&mut self) -> Result<Vec<u8>, DriveError> {
         if let Some((segment, at, end, place)) = &mut self.current {
             let opener = self.opener.as_mut().ok_or_else(lost)?;
+            let begun = Instant::now();
             let (plain, used) = opener.open(*place, &segment[*at..*end])?;
+            self.meter.since(Stage::Open, begun);
             *at += used;
             if at == end {
                 self.current = None;

@@ -16,6 +16,7 @@ use commonhold_format::segment::Segment;
 use tokio::sync::RwLock;
 
 use crate::custody::{Custody, CustodyError};
+use crate::meter::Meter;
 
 /// Locks a mutex whose data stay valid when another holder panicked: sets and maps are changed
 /// in single calls here.
@@ -26,6 +27,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The custodian with the bookkeeping above.
 pub(crate) struct Keeper {
     custody: Arc<dyn Custody>,
+    meter: Arc<Meter>,
     /// Read while a segment is handed out, written while others are deleted.
     gate: RwLock<()>,
     pending: Mutex<HashSet<SegmentId>>,
@@ -36,6 +38,7 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn new(custody: Arc<dyn Custody>) -> Arc<Self> {
         Arc::new(Self {
+            meter: custody.meter(),
             custody,
             gate: RwLock::new(()),
             pending: Mutex::default(),
@@ -45,6 +48,10 @@ impl Keeper {
 
     pub(crate) fn custody(&self) -> &Arc<dyn Custody> {
         &self.custody
+    }
+
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// A put's account of the segments it hands out.
@@ -84,6 +91,10 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.keeper.meter
+    }
+
     /// Hands a segment to the custodian; `segment` has no holders yet. The answer has, and is
     /// otherwise the same.
     pub(crate) async fn keep(

@@ -8,9 +8,10 @@
 //! What this is not: it knows no names and no folders.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use commonhold_format::code::Code;
+use commonhold_format::code::{Code, CodeError};
 use commonhold_format::drive::{Extent, OBJECT_LEN_MAX, ObjectRef};
 use commonhold_format::ids::ChunkId;
 use commonhold_format::seal::{
@@ -19,17 +20,22 @@ use commonhold_format::seal::{
 };
 use commonhold_format::segment::Segment;
 use commonhold_format::tree::chunk_id;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::error::DriveError;
 use crate::keeper::Pending;
+use crate::meter::{Meter, Stage};
 
 /// Most coded bytes on their way to providers.
-pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
+pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 48 << 20;
 /// Segments that may be on their way even if they are larger than that: one being sent and one
 /// being coded keep the line busy.
 pub(crate) const SEGMENTS_MIN: usize = 2;
+/// Segments that are coded and hashed at the same time, at most: one for each processor, and not
+/// more than keep a fast line busy. Coding takes several times a segment's size of memory.
+const CODING_MAX: usize = 4;
 /// Most segments on their way, for those that are small.
 const SEGMENTS_MAX: usize = 16;
 
@@ -47,6 +53,7 @@ pub(crate) struct Packer {
     /// Segments begun since, in order; filled in when the custodian has accepted them.
     begun: Vec<Option<Segment>>,
     running: JoinSet<Result<Kept, DriveError>>,
+    coding: Arc<Semaphore>,
     in_flight_bytes: usize,
 }
 
@@ -67,8 +74,14 @@ impl Packer {
             kept: Vec::new(),
             begun: Vec::new(),
             running: JoinSet::new(),
+            coding: Arc::new(Semaphore::new(processors().min(CODING_MAX))),
             in_flight_bytes: 0,
         }
+    }
+
+    /// Where the work is counted.
+    pub(crate) fn meter(&self) -> &Meter {
+        self.pending.meter()
     }
 
     /// The segments of this put by their numbers, as of the last [`Packer::flush`].
@@ -184,8 +197,10 @@ impl Packer {
 
     async fn seal_record(&mut self, file: &mut FileInWork) -> Result<(), DriveError> {
         let last = file.record + 1 == file.records;
+        let begun = Instant::now();
         let Some(own) = &mut file.own else {
             seal(&file.sealing, 0, file.record, last, &file.plain, &mut self.pack)?;
+            self.pending.meter().since(Stage::Seal, begun);
             file.record += 1;
             file.plain.clear();
             return Ok(());
@@ -202,6 +217,7 @@ impl Packer {
         debug_assert_eq!(self.segment_len_max % RECORD_LEN, 0);
         let place = file.object.extents.len() as u32 - 1;
         seal(&file.sealing, place, file.record, last, &file.plain, &mut own.bytes)?;
+        self.pending.meter().since(Stage::Seal, begun);
         file.record += 1;
         file.plain.clear();
         if last || own.bytes.len() == self.segment_len_max {
@@ -256,14 +272,26 @@ impl Packer {
             self.reap().await?;
         }
         self.in_flight_bytes += coded_len;
-        let (pending, code) = (self.pending.clone(), self.code);
+        let (pending, code, coding_places) = (self.pending.clone(), self.code, self.coding.clone());
         self.running.spawn(async move {
             let len = bytes.len() as u32;
-            let coding = move || code.encode_shared(bytes.into()).map(with_ids);
+            // Never closed, so this cannot fail.
+            let place = coding_places.acquire_owned().await.ok();
+            let meter = pending.meter().clone();
+            let coding = move || {
+                let begun = Instant::now();
+                let chunks = code.encode_shared(bytes.into())?;
+                meter.since(Stage::Code, begun);
+                let begun = Instant::now();
+                let chunks = with_ids(chunks);
+                meter.since(Stage::Hash, begun);
+                Ok(chunks)
+            };
             let chunks = tokio::task::spawn_blocking(coding)
                 .await
                 .map_err(|error| DriveError::Internal(error.to_string()))?
-                .map_err(|error| DriveError::damaged("a segment to be sent", error))?;
+                .map_err(|error: CodeError| DriveError::damaged("a segment to be sent", error))?;
+            drop(place);
             let segment = pending.keep(code, len, chunks).await?;
             Ok(Kept { number, coded_len, segment })
         });
@@ -287,6 +315,11 @@ impl Packer {
         self.begun[kept.number as usize - self.kept.len()] = Some(kept.segment);
         Ok(())
     }
+}
+
+/// Processors of this machine; one when the system does not say.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn with_ids(chunks: Vec<Bytes>) -> Vec<(ChunkId, Bytes)> {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use commonhold_format::drive::{Extent, OBJECT_LEN_MAX, ObjectRef};
 use commonhold_format::ids::{NodeId, SegmentId};
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 use crate::custody::Custody;
 use crate::error::DriveError;
 use crate::keeper::lock;
+use crate::meter::{Meter, Stage};
 
 /// Ciphertext of decoded segments that one operation keeps at hand: neighbours in a folder lie in
 /// the same segment.
@@ -86,6 +88,11 @@ impl Segments {
         bytes
     }
 
+    /// Where the work is counted.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        self.custody.meter()
+    }
+
     /// Opens a folder or a manifest.
     pub(crate) async fn object(
         &self,
@@ -118,9 +125,13 @@ async fn fetch(
     prefer: Option<NodeId>,
 ) -> Result<Arc<Vec<u8>>, DriveError> {
     let chunks = custody.fetch(&segment, prefer).await?;
+    let meter = custody.meter();
     let decoding = move || {
         let chunks: Vec<(u8, &[u8])> = chunks.iter().map(|(index, bytes)| (*index, &bytes[..])).collect();
-        segment.code.decode(segment.len as usize, &chunks)
+        let begun = Instant::now();
+        let decoded = segment.code.decode(segment.len as usize, &chunks);
+        meter.since(Stage::Decode, begun);
+        decoded
     };
     let bytes = tokio::task::spawn_blocking(decoding)
         .await

@@ -4,12 +4,14 @@
 //! size; nothing here touches the drive's tree.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use commonhold_format::drive::{EntryKind, Folder, INLINE_LEN_MAX, Name};
 use tokio::io::AsyncRead;
 
 use crate::archive::{TarItem, TarReader};
 use crate::error::DriveError;
+use crate::meter::Stage;
 use crate::objects::position;
 use crate::packer::Packer;
 use crate::path::DrivePath;
@@ -202,7 +204,9 @@ impl Upload {
         }
         let mut file = packer.begin_file(len).await?;
         loop {
+            let begun = Instant::now();
             let got = tar.read(buffer).await?;
+            packer.meter().since(Stage::Read, begun);
             if got == 0 {
                 break;
             }

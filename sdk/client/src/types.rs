@@ -6,6 +6,8 @@
 //! field is refused. Answers may gain fields within one version, and a reader skips those it does
 //! not know. Not here: how the JSON travels (`http`, and the gateway).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Most ledger entries of one [`LedgerView`]; a larger `count` is refused.
@@ -69,6 +71,10 @@ pub struct Status {
     pub ledger: LedgerHead,
     /// What its operator should look at, as sentences; empty when all is well.
     pub problems: Vec<String>,
+    /// Of a node that keeps files: milliseconds that the stages of its puts and gets took since it
+    /// started. Stages that run beside each other each count in full.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stage_milliseconds: BTreeMap<String, u64>,
 }
 
 /// A provider's disk, all in bytes but `chunks`.

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use commonhold_drive::{Custody, CustodyError, PlacedChunks};
+use commonhold_drive::{Custody, CustodyError, Meter, PlacedChunks, Stage};
 use commonhold_engine::placement;
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, SegmentId};
@@ -26,6 +26,10 @@ const HEDGE_AFTER: Duration = Duration::from_millis(1500);
 impl Custody for Owner {
     fn code(&self) -> BoxFuture<'_, Result<Code, CustodyError>> {
         Box::pin(self.choose_code())
+    }
+
+    fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
     }
 
     fn keep(
@@ -130,10 +134,12 @@ impl Owner {
         let segment =
             Segment { code, len, chunks: chunks.into_iter().map(|(chunk, _)| chunk).collect(), holders };
         let (store, kept) = (self.store.clone(), segment.clone());
+        let begun = Instant::now();
         blocking(move || store.put_segment(&kept).map_err(|error| error.to_string()))
             .await
             .and_then(|kept| kept)
             .map_err(CustodyError::Other)?;
+        self.meter.since(Stage::Index, begun);
         Ok(segment)
     }
 

@@ -15,9 +15,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use commonhold_drive::{Meter, Stage};
 use commonhold_engine::audit::Standing;
 use commonhold_engine::placement::Candidate;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId};
@@ -103,6 +104,8 @@ pub struct Owner {
     auditing: Turns<ContractId>,
     repairing: tokio::sync::Mutex<()>,
     forgotten: AtomicU64,
+    /// Time by stage of the work.
+    pub meter: Arc<Meter>,
 }
 
 impl Owner {
@@ -130,6 +133,7 @@ impl Owner {
             auditing: Turns::default(),
             repairing: tokio::sync::Mutex::default(),
             forgotten: AtomicU64::new(0),
+            meter: Arc::default(),
         };
         owner.replay_standings();
         owner
@@ -324,11 +328,16 @@ impl Owner {
         let line = self.line(node).await?;
         let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
         let request = Request::PutChunk { contract: line.contract, chunk, bytes };
+        let begun = Instant::now();
         match self.call(node, request, CHUNK_TIMEOUT).await? {
             Response::Done => {}
             other => return Err(unexpected(node, other)),
         }
-        line.add(chunk, len).await.map_err(|error| ProviderError::Refused { node, why: error.0 })
+        self.meter.since(Stage::Send, begun);
+        let begun = Instant::now();
+        let signed = line.add(chunk, len).await;
+        self.meter.since(Stage::Commit, begun);
+        signed.map_err(|error| ProviderError::Refused { node, why: error.0 })
     }
 
     /// Fetches one chunk from one provider and checks it. A damaged or wrong answer marks the
@@ -340,8 +349,17 @@ impl Owner {
         contract: Option<ContractId>,
     ) -> Result<Bytes, ProviderError> {
         let lost = |why: &str| ProviderError::Lost { node, why: why.to_owned() };
-        let outcome = match self.call(node, Request::GetChunk { chunk, contract }, CHUNK_TIMEOUT).await? {
-            Response::Chunk { bytes } if chunk_id(&bytes) == chunk => {
+        let begun = Instant::now();
+        let answer = self.call(node, Request::GetChunk { chunk, contract }, CHUNK_TIMEOUT).await?;
+        self.meter.since(Stage::Fetch, begun);
+        let fits = match &answer {
+            Response::Chunk { bytes } => {
+                self.has_id(bytes, chunk).await.map_err(|why| ProviderError::Unreachable { node, why })?
+            }
+            _ => false,
+        };
+        let outcome = match answer {
+            Response::Chunk { bytes } if fits => {
                 if let Some(contract) = contract {
                     *self.received().entry(contract).or_default() += bytes.len() as u64;
                 }
@@ -356,6 +374,18 @@ impl Owner {
             self.mark_lost(contract, vec![chunk]).await;
         }
         outcome
+    }
+
+    /// Whether these are the bytes of `chunk`. Off the network's threads: hashing takes its time.
+    async fn has_id(&self, bytes: &Bytes, chunk: ChunkId) -> Result<bool, String> {
+        let (bytes, meter) = (bytes.clone(), self.meter.clone());
+        let checked = blocking(move || {
+            let begun = Instant::now();
+            let same = chunk_id(&bytes) == chunk;
+            meter.since(Stage::Check, begun);
+            same
+        });
+        checked.await
     }
 
     async fn mark_lost(&self, contract: ContractId, chunks: Vec<ChunkId>) {

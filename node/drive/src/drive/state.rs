@@ -18,6 +18,7 @@ use crate::custody::{Custody, HeadBoard};
 use crate::error::DriveError;
 use crate::heads::{Heads, OpenHead, Verdict};
 use crate::keeper::{Keeper, Pending, lock};
+use crate::meter::Stage;
 use crate::objects::Objects;
 use crate::packer::{Packer, random};
 use crate::path::DrivePath;
@@ -131,7 +132,9 @@ impl Inner {
         let segments = Segments::new(self.keeper.custody().clone(), None);
         let now = now_ms();
         let rewrite = Rewrite::merging(&self.objects, &segments, current.as_deref(), to, staged, now).await?;
+        let begun = Instant::now();
         self.replace_root(rewrite, current, &mut packer, &pending).await?;
+        self.keeper.meter().since(Stage::Head, begun);
         Ok(packer.kept().len() as u64)
     }
 

@@ -64,7 +64,7 @@ async fn attack_25_a_large_stream_needs_bounded_memory() {
     let listing = bench.drive.list(&path("/big")).await.unwrap();
     assert_eq!(listing[0].bytes, len);
     let peak = bench.custody.in_flight_peak.load(Ordering::SeqCst);
-    assert!(peak <= 64 << 20, "{peak} coded bytes were on their way at a time");
+    assert!(peak <= 48 << 20, "{peak} coded bytes were on their way at a time");
     assert!(peak >= 12 << 20, "only {peak} coded bytes were on their way at a time");
     bench.assert_no_litter().await;
 }

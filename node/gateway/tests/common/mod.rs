@@ -104,6 +104,7 @@ impl NodeApi for Fake {
                 peers_connected: 0,
                 ledger: LedgerHead { size: 0, root: "00".repeat(32) },
                 problems: vec![],
+                stage_milliseconds: Default::default(),
             })
         })
     }
