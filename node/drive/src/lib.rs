@@ -11,6 +11,7 @@
 //! apart, and `drive` gives the order of things.
 
 mod archive;
+mod buffers;
 mod custody;
 mod download;
 mod drive;

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
+use crate::buffers::Buffers;
 use crate::error::DriveError;
 use crate::keeper::Pending;
 use crate::meter::{Meter, Stage};
@@ -54,6 +55,7 @@ pub(crate) struct Packer {
     begun: Vec<Option<Segment>>,
     running: JoinSet<Result<Kept, DriveError>>,
     coding: Arc<Semaphore>,
+    buffers: Arc<Buffers>,
     in_flight_bytes: usize,
 }
 
@@ -75,6 +77,7 @@ impl Packer {
             begun: Vec::new(),
             running: JoinSet::new(),
             coding: Arc::new(Semaphore::new(processors().min(CODING_MAX))),
+            buffers: Arc::default(),
             in_flight_bytes: 0,
         }
     }
@@ -211,7 +214,7 @@ impl Packer {
             // Segments hold at most 64 MiB.
             let segment = self.begin_segment();
             file.object.extents.push(Extent { segment, offset: 0, len: len as u32 });
-            own.bytes.reserve_exact(len as usize);
+            own.bytes = self.buffers.take(coded_len(self.code, len as usize)?);
         }
         // A segment of k MiB holds a whole number of records, so none is cut in two.
         debug_assert_eq!(self.segment_len_max % RECORD_LEN, 0);
@@ -258,10 +261,8 @@ impl Packer {
         self.send(self.pack_number, bytes).await
     }
 
-    async fn send(&mut self, number: u32, bytes: Vec<u8>) -> Result<(), DriveError> {
-        let damaged = |error| DriveError::damaged("a segment to be sent", error);
-        let chunk_len = self.code.chunk_len(bytes.len()).map_err(damaged)?;
-        let coded_len = chunk_len * usize::from(self.code.n());
+    async fn send(&mut self, number: u32, mut bytes: Vec<u8>) -> Result<(), DriveError> {
+        let coded_len = coded_len(self.code, bytes.len())?;
         // A failure of what was sent earlier is seen here at the latest.
         while let Some(done) = self.running.try_join_next() {
             self.take(done)?;
@@ -273,6 +274,7 @@ impl Packer {
         }
         self.in_flight_bytes += coded_len;
         let (pending, code, coding_places) = (self.pending.clone(), self.code, self.coding.clone());
+        let buffers = self.buffers.clone();
         self.running.spawn(async move {
             let len = bytes.len() as u32;
             // Never closed, so this cannot fail.
@@ -280,10 +282,11 @@ impl Packer {
             let meter = pending.meter().clone();
             let coding = move || {
                 let begun = Instant::now();
-                let chunks = code.encode_shared(bytes.into())?;
+                let chunk_len = buffers.with_coder(|coder| code.encode_in_place(coder, &mut bytes))?;
+                let all = buffers.share(bytes);
                 meter.since(Stage::Code, begun);
                 let begun = Instant::now();
-                let chunks = with_ids(chunks);
+                let chunks = with_ids(&all, chunk_len);
                 meter.since(Stage::Hash, begun);
                 Ok(chunks)
             };
@@ -317,13 +320,20 @@ impl Packer {
     }
 }
 
+/// Bytes of all chunks of a segment of `len` bytes.
+fn coded_len(code: Code, len: usize) -> Result<usize, DriveError> {
+    let chunk_len =
+        code.chunk_len(len).map_err(|error| DriveError::damaged("a segment to be sent", error))?;
+    Ok(chunk_len * usize::from(code.n()))
+}
+
 /// Processors of this machine; one when the system does not say.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn with_ids(chunks: Vec<Bytes>) -> Vec<(ChunkId, Bytes)> {
-    chunks.into_iter().map(|bytes| (chunk_id(&bytes), bytes)).collect()
+fn with_ids(all: &Bytes, chunk_len: usize) -> Vec<(ChunkId, Bytes)> {
+    all.chunks(chunk_len).map(|chunk| (chunk_id(chunk), all.slice_ref(chunk))).collect()
 }
 
 fn seal(

@@ -26,7 +26,7 @@ use crate::meter::{Meter, Stage};
 
 /// Ciphertext of decoded segments that one operation keeps at hand: neighbours in a folder lie in
 /// the same segment.
-const CACHE_BYTES_MAX: usize = 32 << 20;
+const CACHE_BYTES_MAX: usize = 16 << 20;
 
 /// A segment's ciphertext, on its way or here.
 pub(crate) type SegmentBytes = Shared<BoxFuture<'static, Result<Arc<Vec<u8>>, DriveError>>>;

@@ -9,7 +9,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 
@@ -60,6 +59,10 @@ pub enum CodeError {
     SegmentLength(usize),
 }
 
+/// Working memory of an encoder, several times a segment's size, kept from one segment to the next.
+#[derive(Default)]
+pub struct Coder(Option<ReedSolomonEncoder>);
+
 impl Code {
     /// A code with k data chunks and n chunks in all.
     ///
@@ -104,32 +107,22 @@ impl Code {
     /// # Errors
     /// [`CodeError::SegmentLength`], see [`chunk_len`](Self::chunk_len).
     pub fn encode(&self, segment: &[u8]) -> Result<Vec<Vec<u8>>, CodeError> {
-        let chunks = self.encode_shared(Bytes::copy_from_slice(segment))?;
-        Ok(chunks.into_iter().map(Vec::from).collect())
+        let mut chunks = segment.to_vec();
+        let chunk_len = self.encode_in_place(&mut Coder::default(), &mut chunks)?;
+        Ok(chunks.chunks(chunk_len).map(<[u8]>::to_vec).collect())
     }
 
-    /// The same chunks; those that lie in the segment as they are stay there.
+    /// Turns a segment into the same n chunks, one after the other, and answers their length. The
+    /// segment stays where it is if its vector has room for all.
     ///
     /// # Errors
-    /// As [`encode`](Self::encode).
-    pub fn encode_shared(&self, segment: Bytes) -> Result<Vec<Bytes>, CodeError> {
+    /// As [`encode`](Self::encode); the segment is then unchanged.
+    pub fn encode_in_place(&self, coder: &mut Coder, segment: &mut Vec<u8>) -> Result<usize, CodeError> {
         let chunk_len = self.chunk_len(segment.len())?;
-        let mut chunks = Vec::with_capacity(self.all());
-        for index in 0..self.data() {
-            let start = segment.len().min(index * chunk_len);
-            let end = segment.len().min(start + chunk_len);
-            if end - start == chunk_len {
-                chunks.push(segment.slice(start..end));
-                continue;
-            }
-            let mut chunk = Vec::with_capacity(chunk_len);
-            chunk.extend_from_slice(&segment[start..end]);
-            chunk.resize(chunk_len, 0);
-            chunks.push(chunk.into());
-        }
-        let parity = self.parity(&chunks, chunk_len);
-        chunks.extend(parity.into_iter().map(Bytes::from));
-        Ok(chunks)
+        segment.reserve_exact(self.all() * chunk_len - segment.len());
+        segment.resize(self.data() * chunk_len, 0);
+        self.append_parity(coder, chunk_len, segment);
+        Ok(chunk_len)
     }
 
     /// The segment from any k of its chunks, given as (index, bytes) in any order. Surplus
@@ -171,17 +164,13 @@ impl Code {
             return Err(CodeError::Foreign(*foreign));
         }
         let data = self.data_chunks(chunk_len, chunks)?;
-        let parity = if wanted.iter().any(|index| *index >= self.k) {
-            self.parity(&data, chunk_len)
-        } else {
-            Vec::new()
-        };
+        let mut all = data.concat();
+        if wanted.iter().any(|index| *index >= self.k) {
+            self.append_parity(&mut Coder::default(), chunk_len, &mut all);
+        }
         let chunk = |index: &u8| {
-            let index = usize::from(*index);
-            match index.checked_sub(self.data()) {
-                None => data[index].to_vec(),
-                Some(index) => parity[index].clone(),
-            }
+            let start = usize::from(*index) * chunk_len;
+            all[start..start + chunk_len].to_vec()
         };
         Ok(wanted.iter().map(chunk).collect())
     }
@@ -194,22 +183,33 @@ impl Code {
         usize::from(self.n)
     }
 
-    /// The n - k parity chunks of k data chunks of `chunk_len` bytes each.
-    fn parity<T: AsRef<[u8]>>(&self, data: &[T], chunk_len: usize) -> Vec<Vec<u8>> {
+    /// Appends the n - k parity chunks to k data chunks of `chunk_len` bytes each.
+    fn append_parity(&self, coder: &mut Coder, chunk_len: usize, chunks: &mut Vec<u8>) {
         let count = self.all() - self.data();
         if count == 0 {
-            return Vec::new();
+            return;
         }
         if self.k == 1 {
-            return vec![data[0].as_ref().to_vec(); count];
+            for _ in 0..count {
+                chunks.extend_from_within(..chunk_len);
+            }
+            return;
         }
-        let mut encoder = ReedSolomonEncoder::new(self.data(), count, chunk_len)
-            .expect("at most 64 chunks of a multiple of 64 bytes are supported");
-        for chunk in data {
+        let supported = "at most 64 chunks of a multiple of 64 bytes are supported";
+        let encoder = match &mut coder.0 {
+            Some(encoder) => {
+                encoder.reset(self.data(), count, chunk_len).expect(supported);
+                encoder
+            }
+            none => none.insert(ReedSolomonEncoder::new(self.data(), count, chunk_len).expect(supported)),
+        };
+        for chunk in chunks.chunks(chunk_len) {
             encoder.add_original_shard(chunk).expect("there are k data chunks of one length");
         }
         let parity = encoder.encode().expect("all k data chunks were added");
-        parity.recovery_iter().map(<[u8]>::to_vec).collect()
+        for chunk in parity.recovery_iter() {
+            chunks.extend_from_slice(chunk);
+        }
     }
 
     /// The k data chunks from any k chunks, which are checked for index and length.
