@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod failures;
+mod images;
 mod index;
 mod limits;
 #[path = "../../tests/it/people.rs"]

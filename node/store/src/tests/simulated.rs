@@ -1,29 +1,106 @@
-//! A disk that knows what a power cut would leave, and that fails when it is told to.
+//! A disk that knows, byte by byte, what a power cut may leave, and that fails when it is told to.
+//!
+//! Invariant: of a file its durable bytes are there after a power cut, and of what was written since
+//! the last sync any sectors, in any order; of the names that were made or removed since the last
+//! sync of the folder any. Nothing becomes durable but by a sync that ended well and began behind
+//! the write. Not here: the index's file, see `torn_index`.
 
-use std::collections::HashMap;
+#![allow(dead_code)]
+
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tempfile::TempDir;
+
+use super::images::{Cut, CutFile, NameChange, Written};
 use crate::disk::{Disk, FileSystem, PackFile};
 use crate::opening::Setup;
 use crate::{Store, StoreConfig};
 
-/// Called when a sync is about to begin, and when it has ended.
-type Watch = Arc<dyn Fn() + Send + Sync>;
+/// What is done to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Create,
+    Remove,
+    SyncFolder,
+    Read,
+    Write,
+    Allocate,
+    Sync,
+    Cut,
+}
+
+/// One operation.
+#[derive(Debug, Clone)]
+pub(super) struct Op {
+    pub(super) kind: Kind,
+    pub(super) path: PathBuf,
+    /// The bytes that are written.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// How an operation fails.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    /// There is no space; of a write so many bytes get there.
+    Full(usize),
+    /// EIO; of a write so many bytes get there.
+    Io(usize),
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        // ENOSPC and EIO.
+        io::Error::from_raw_os_error(if matches!(self, Self::Full(_)) { 28 } else { 5 })
+    }
+
+    fn written(self) -> usize {
+        let (Self::Full(bytes) | Self::Io(bytes)) = self;
+        bytes
+    }
+}
+
+/// Called before (`false`) and after (`true`) every operation that is not a read.
+type Watch = Arc<dyn Fn(&Op, bool) + Send + Sync>;
+type Plan = Arc<dyn Fn(&Op) -> Option<Fault> + Send + Sync>;
+
+#[derive(Default)]
+struct Inode {
+    durable: Vec<u8>,
+    writes: Vec<Written>,
+}
 
 #[derive(Default)]
 struct State {
-    /// Bytes of each file that a sync has covered.
-    durable: HashMap<PathBuf, u64>,
+    inodes: HashMap<u64, Inode>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    name_changes: Vec<NameChange>,
+    /// Rises with every write and change of a name.
+    clock: u64,
     syncs: u64,
-    fail_creates: bool,
-    fail_syncs: bool,
-    /// The next write fails after so many bytes.
-    fail_write_after: Option<usize>,
     sync_takes: Duration,
+    plan: Option<Plan>,
     watch: Option<Watch>,
+}
+
+impl State {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn rename(&mut self, path: &Path, after: Option<u64>) {
+        match after {
+            Some(inode) => self.names.insert(path.to_owned(), inode),
+            None => self.names.remove(path),
+        };
+        let at = self.tick();
+        self.name_changes.push(NameChange { at, path: path.to_owned(), after });
+    }
 }
 
 /// The disk; clones are the same one.
@@ -33,7 +110,13 @@ pub(super) struct Simulated(Arc<Mutex<State>>);
 struct SimulatedFile {
     disk: Simulated,
     path: PathBuf,
+    inode: u64,
     file: Arc<dyn PackFile>,
+}
+
+/// A folder in memory where there is one: what a power cut leaves is laid out by the thousand.
+pub(super) fn scratch() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
 impl Simulated {
@@ -52,71 +135,215 @@ impl Simulated {
         Store::open_with(config, setup).unwrap()
     }
 
+    /// Lets operations fail for which `plan` says how.
+    pub(super) fn fail(&self, plan: impl Fn(&Op) -> Option<Fault> + Send + Sync + 'static) {
+        self.state().plan = Some(Arc::new(plan));
+    }
+
+    pub(super) fn work_again(&self) {
+        self.state().plan = None;
+    }
+
+    /// Lets `watch` see every operation that is not a read, before and after; it may take its time.
+    pub(super) fn watch(&self, watch: impl Fn(&Op, bool) + Send + Sync + 'static) {
+        self.state().watch = Some(Arc::new(watch));
+    }
+
+    pub(super) fn watch_no_more(&self) {
+        self.state().watch = None;
+    }
+
     pub(super) fn fail_creates(&self) {
-        self.state().fail_creates = true;
+        self.fail(|op| (op.kind == Kind::Create).then_some(Fault::Io(0)));
     }
 
     pub(super) fn fail_syncs(&self, fail: bool) {
-        self.state().fail_syncs = fail;
+        self.fail(move |op| (fail && op.kind == Kind::Sync).then_some(Fault::Io(0)));
     }
 
+    /// The next write fails after so many bytes.
     pub(super) fn fail_write_after(&self, bytes: usize) {
-        self.state().fail_write_after = Some(bytes);
+        let armed = Mutex::new(true);
+        self.fail(move |op| {
+            let hit = op.kind == Kind::Write && std::mem::take(&mut *armed.lock().unwrap());
+            hit.then_some(Fault::Io(bytes))
+        });
     }
 
     pub(super) fn sync_takes(&self, time: Duration) {
         self.state().sync_takes = time;
     }
 
+    /// Calls `watch` when a sync of a file is about to begin, and when it has ended.
     pub(super) fn watch_syncs(&self, watch: impl Fn() + Send + Sync + 'static) {
-        self.state().watch = Some(Arc::new(watch));
+        self.watch(move |op, _| {
+            if op.kind == Kind::Sync {
+                watch();
+            }
+        });
     }
 
+    /// Syncs of files that were begun.
     pub(super) fn syncs(&self) -> u64 {
         self.state().syncs
     }
 
-    /// Bytes of a file that a power cut cannot take away.
+    /// Bytes at the beginning of a file that a power cut cannot take away.
     pub(super) fn durable(&self, path: &Path) -> u64 {
-        self.state().durable.get(path).copied().unwrap_or(0)
+        let state = self.state();
+        let inode = state.names.get(path).and_then(|inode| state.inodes.get(inode));
+        inode.map_or(0, |inode| inode.durable.len() as u64)
     }
 
-    fn watched(&self) {
-        let watch = self.state().watch.clone();
-        if let Some(watch) = watch {
-            watch();
+    /// Flips bits of a byte that is durable, behind everybody's back.
+    pub(super) fn rot(&self, path: &Path, offset: usize, bits: u8) {
+        let mut state = self.state();
+        let inode = state.names[path];
+        let inode = state.inodes.get_mut(&inode).unwrap();
+        inode.durable[offset] ^= bits;
+        let byte = [inode.durable[offset]];
+        FileSystem.open(path).unwrap().write(&[&byte], offset as u64).unwrap();
+    }
+
+    /// What the disk has if the power is cut now.
+    pub(super) fn cut_power(&self) -> Cut {
+        let state = self.state();
+        let file = |(id, inode): (&u64, &Inode)| {
+            (*id, CutFile { durable: inode.durable.clone(), writes: inode.writes.clone() })
+        };
+        Cut {
+            names: state.durable_names.clone(),
+            changes: state.name_changes.clone(),
+            files: state.inodes.iter().map(file).collect(),
         }
     }
 
-    fn file(&self, path: &Path, file: Arc<dyn PackFile>) -> Arc<dyn PackFile> {
-        Arc::new(SimulatedFile { disk: self.clone(), path: path.to_owned(), file })
+    /// Runs an operation with its watches around it, unless it is planned to fail: then `partly`
+    /// says what becomes of it.
+    fn run<T>(
+        &self,
+        kind: Kind,
+        path: &Path,
+        parts: &[&[u8]],
+        partly: impl FnOnce(usize),
+        run: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let (watch, plan) = {
+            let state = self.state();
+            (state.watch.clone().filter(|_| kind != Kind::Read), state.plan.clone())
+        };
+        if watch.is_none() && plan.is_none() {
+            return run();
+        }
+        let op = Op { kind, path: path.to_owned(), bytes: parts.concat() };
+        if let Some(watch) = &watch {
+            watch(&op, false);
+        }
+        // What is planned may have changed meanwhile.
+        let plan = self.state().plan.clone();
+        let outcome = match plan.and_then(|plan| plan(&op)) {
+            Some(fault) => {
+                partly(fault.written());
+                Err(fault.error())
+            }
+            None => run(),
+        };
+        if let Some(watch) = &watch {
+            watch(&op, true);
+        }
+        outcome
     }
-}
 
-fn fault() -> io::Error {
-    io::Error::other("a simulated fault")
+    fn file(&self, path: &Path, inode: u64, file: Arc<dyn PackFile>) -> Arc<dyn PackFile> {
+        Arc::new(SimulatedFile { disk: self.clone(), path: path.to_owned(), inode, file })
+    }
 }
 
 impl Disk for Simulated {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn PackFile>> {
-        if self.state().fail_creates {
-            return Err(fault());
-        }
-        Ok(self.file(path, FileSystem.create(path)?))
+        self.run(
+            Kind::Create,
+            path,
+            &[],
+            |_| {},
+            || {
+                let file = FileSystem.create(path)?;
+                let mut state = self.state();
+                let inode = state.tick();
+                state.inodes.insert(inode, Inode::default());
+                state.rename(path, Some(inode));
+                drop(state);
+                Ok(self.file(path, inode, file))
+            },
+        )
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn PackFile>> {
         let file = FileSystem.open(path)?;
-        self.state().durable.insert(path.to_owned(), file.len()?);
-        Ok(self.file(path, file))
+        let mut state = self.state();
+        let known = state.names.get(path).copied();
+        let inode = match known {
+            // A process that ends takes nothing with it: what was written is still to be synced.
+            Some(inode) => inode,
+            None => {
+                let mut durable = vec![0; file.len()? as usize];
+                file.read(&mut durable, 0)?;
+                let inode = state.tick();
+                state.inodes.insert(inode, Inode { durable, writes: Vec::new() });
+                state.names.insert(path.to_owned(), inode);
+                state.durable_names.insert(path.to_owned(), inode);
+                inode
+            }
+        };
+        drop(state);
+        Ok(self.file(path, inode, file))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        FileSystem.remove(path)
+        self.run(
+            Kind::Remove,
+            path,
+            &[],
+            |_| {},
+            || {
+                FileSystem.remove(path)?;
+                self.state().rename(path, None);
+                Ok(())
+            },
+        )
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        FileSystem.sync_folder(folder)
+        self.run(
+            Kind::SyncFolder,
+            folder,
+            &[],
+            |_| {},
+            || {
+                let mut state = self.state();
+                for change in std::mem::take(&mut state.name_changes) {
+                    match change.after {
+                        Some(inode) => state.durable_names.insert(change.path, inode),
+                        None => state.durable_names.remove(&change.path),
+                    };
+                }
+                Ok(())
+            },
+        )
+    }
+}
+
+impl SimulatedFile {
+    fn write_all(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.file.write(&[bytes], offset)?;
+        let mut state = self.disk.state();
+        let at = state.tick();
+        let inode = state.inodes.get_mut(&self.inode).unwrap();
+        inode.writes.push(Written { at, offset: offset as usize, bytes: bytes.to_vec() });
+        Ok(())
     }
 }
 
@@ -126,43 +353,60 @@ impl PackFile for SimulatedFile {
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read(bytes, offset)
+        self.disk.run(Kind::Read, &self.path, &[], |_| {}, || self.file.read(bytes, offset))
     }
 
     fn write(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
-        let fails = self.disk.state().fail_write_after.take();
-        if let Some(written) = fails {
-            let bytes = parts.concat();
-            self.file.write(&[&bytes[..written.min(bytes.len())]], offset)?;
-            return Err(fault());
-        }
-        self.file.write(parts, offset)
+        let bytes = parts.concat();
+        let partly = |written: usize| self.write_all(&bytes[..written.min(bytes.len())], offset).unwrap();
+        self.disk.run(Kind::Write, &self.path, parts, partly, || self.write_all(&bytes, offset))
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.file.allocate(offset, len)
+        self.disk.run(Kind::Allocate, &self.path, &[], |_| {}, || self.file.allocate(offset, len))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.watched();
-        let takes = {
+        let (reached, takes) = {
             let mut state = self.disk.state();
             state.syncs += 1;
-            if state.fail_syncs {
-                return Err(fault());
-            }
-            state.sync_takes
+            (state.clock, state.sync_takes)
         };
-        let covered = self.file.len()?;
-        std::thread::sleep(takes);
-        self.disk.state().durable.insert(self.path.clone(), covered);
-        self.disk.watched();
-        Ok(())
+        self.disk.run(
+            Kind::Sync,
+            &self.path,
+            &[],
+            |_| {},
+            || {
+                std::thread::sleep(takes);
+                let mut state = self.disk.state();
+                let inode = state.inodes.get_mut(&self.inode).unwrap();
+                let (covered, left) =
+                    std::mem::take(&mut inode.writes).into_iter().partition(|write| write.at <= reached);
+                inode.writes = left;
+                let covered: Vec<Written> = covered;
+                covered.iter().for_each(|write| write.apply(&mut inode.durable));
+                Ok(())
+            },
+        )
     }
 
     fn cut(&self, len: u64) -> io::Result<()> {
-        self.file.cut(len)?;
-        self.disk.state().durable.insert(self.path.clone(), len);
-        Ok(())
+        self.disk.run(
+            Kind::Cut,
+            &self.path,
+            &[],
+            |_| {},
+            || {
+                self.file.cut(len)?;
+                let mut state = self.disk.state();
+                let inode = state.inodes.get_mut(&self.inode).unwrap();
+                for write in std::mem::take(&mut inode.writes) {
+                    write.apply(&mut inode.durable);
+                }
+                inode.durable.truncate(len as usize);
+                Ok(())
+            },
+        )
     }
 }
