@@ -22,8 +22,10 @@ use crate::datadir::random_secret;
 /// Nonces that are tried before the plan is given up: far more than even a terabyte needs.
 const NONCES_MAX: usize = 10_000_000;
 
-/// In a chunk's record, the chunk's bytes begin so many bytes after its id (spec/store.md, "Packs").
-const BYTES_BEHIND_ID: u64 = 80;
+/// Begins the header of a chunk's record; the chunk's length and id follow (spec/store.md, "Packs").
+const RECORD_MAGIC: [u8; 4] = *b"CHc\x02";
+/// Where the chunk's bytes begin in its record.
+const HEADER_LEN: u64 = 88;
 
 /// A chunk at a provider.
 pub struct Target {
@@ -69,13 +71,16 @@ pub async fn largest_chunk(owner: &Client, provider: &str) -> Result<Target> {
 /// # Errors
 /// When the chunk is not on the disk.
 pub fn flip_byte(provider_dir: &Path, target: &Target) -> Result<()> {
+    // The id alone also stands in the book's records.
     let id = HEXLOWER.decode(target.chunk.as_bytes())?;
+    let len = u32::try_from(target.len)?.to_be_bytes();
+    let header = [RECORD_MAGIC.as_slice(), &len, &id].concat();
     let mut flipped = false;
     for pack in fs::read_dir(provider_dir.join("store").join("packs"))? {
         let path = pack?.path();
         let mut file = File::options().read(true).write(true).open(&path)?;
-        for at in positions_of(&mut file, &id)? {
-            file.seek(SeekFrom::Start(at + BYTES_BEHIND_ID + target.len / 2))?;
+        for at in positions_of(&mut file, &header)? {
+            file.seek(SeekFrom::Start(at + HEADER_LEN + target.len / 2))?;
             let mut byte = [0];
             if file.read(&mut byte)? == 1 {
                 file.seek_relative(-1)?;
