@@ -843,6 +843,11 @@ def requests():
         "list-contracts", "an owner's contracts; signed for one asking and one answering node", 10, [OWNER.public, signature],
         owner=OWNER.public.hex(), signature=signature.hex(), asking=NODE.public.hex(), answering=OTHER_NODE.public.hex(),
     )  # fmt: skip
+    rotten = [CHUNK, sha(CHUNK)]
+    good("damaged", "chunks that rotted", 11, [ID, rotten], contract=ID.hex(), chunks=[chunk.hex() for chunk in rotten])
+    wire_case("ok-most-damaged", "1,024 chunks that rotted", "ok", "request", long_list(11, [ID], CHUNK, 1024))
+    bad("damaged-too-many", "1,025 chunks that rotted", long_list(11, [ID], CHUNK, 1025))
+    bad("damaged-none", "no chunk that rotted", [(cbor([11, [ID, []]]), 1)])
 
     wire_case("ok-longest-chunk", "a chunk of 1 MiB", "ok", "request", long_bytes(4, [ID, CHUNK], 2**20))
     wire_case("ok-longest-note", "a note of 16 KiB", "ok", "request", long_bytes(1, [], 16384))
@@ -921,7 +926,6 @@ def responses():
         ("field", "a field of a later version", [0, "why", [1, [2, "x"]]]),
     ):
         wire_case(f"later-{name}", f"a refusal with {description}", "ok", "response", [(cbor([8, elements]), 1)], **later)
-
     wire_case("ok-longest-chunk", "a chunk of 1 MiB", "ok", "response", long_bytes(5, [], 2**20))
     wire_case("ok-longest-record", "a record of 8 KiB", "ok", "response", long_bytes(0, [], 8192))
     wire_case("ok-most-entries", "4,096 entries", "ok", "response", long_list(3, [], [2**40, 5, CHUNK], 4096))

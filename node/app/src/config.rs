@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use commonhold_format::statement::Prices;
@@ -20,6 +20,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// The local HTTP API.
     pub api: ApiConfig,
+    /// Where chunks and contracts are kept, and how they are looked after.
+    pub store: StoreSettings,
     /// Lending disk to others.
     pub provider: ProviderConfig,
     /// Keeping one's own files.
@@ -54,6 +56,25 @@ pub struct ApiConfig {
 impl Default for ApiConfig {
     fn default() -> Self {
         Self { listen: LoopbackAddress(SocketAddr::from(([127, 0, 0, 1], 4780))) }
+    }
+}
+
+/// Table `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// The store's folder, on a disk of its own for example; relative to the data directory. By
+    /// default `store`.
+    pub dir: PathBuf,
+    /// How long a chunk that no contract holds any more stays in the trash.
+    pub trash_term: Term,
+    /// MiB that the scrub reads in a second; 0 for never.
+    pub scrub_rate: u32,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("store"), trash_term: Term(7 * DAY_SECONDS), scrub_rate: 8 }
     }
 }
 
@@ -198,7 +219,7 @@ impl Config {
             let quoted: Vec<String> = addresses.iter().map(|address| format!("{:?}", address.0)).collect();
             format!("[{}]", quoted.join(", "))
         };
-        let Self { network, api, provider, owner } = self;
+        let Self { network, api, store, provider, owner } = self;
         format!(
             r#"# Configuration of a Commonhold node. Every key may be left out; its default then holds.
 # Sizes: "500 GiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB). Durations: "24 h" (s, min, h, d).
@@ -212,6 +233,15 @@ bootstrap = {bootstrap}
 [api]
 # Loopback address of the local API that the command line uses. Its token is in the file api.token.
 listen = "{api}"
+
+[store]
+# The folder of chunks and contracts, on the disk that is lent; relative to this directory. The node
+# notices when another disk, or none, is mounted there.
+dir = {store_dir:?}
+# How long a chunk that no contract holds any more stays in the trash before its space is freed.
+trash_term = "{trash_term}"
+# MiB per second at which everything is read again and again to find rot; 0 for never.
+scrub_rate = {scrub_rate}
 
 [provider]
 # Lend disk to others and earn credits?
@@ -240,6 +270,9 @@ term = "{term}"
             listen = list(&network.listen),
             bootstrap = list(&network.bootstrap),
             api = api.listen.0,
+            store_dir = store.dir.display().to_string(),
+            trash_term = store.trash_term,
+            scrub_rate = store.scrub_rate,
             provider_enabled = provider.enabled,
             disk = provider.disk,
             storage = provider.storage_microcredits_per_gib_month,
@@ -337,6 +370,25 @@ impl fmt::Display for Span {
     }
 }
 
+/// A duration in whole seconds that may be none, written like `"7 d"` or `"0 s"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Term(pub u64);
+from_text!(Term);
+
+impl FromStr for Term {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "0 s" { Ok(Self(0)) } else { text.parse().map(|Span(seconds)| Self(seconds)) }
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Span(self.0).fmt(f)
+    }
+}
+
 fn number_and_unit(text: &str, units: &[(&str, u64)]) -> Option<(u64, u64)> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -415,6 +467,9 @@ mod tests {
             ("[api]\nlisten = \"0.0.0.0:80\"\n", "line 2", "127.0.0.1:4780"),
             ("[owner]\naudit_interval = \"soon\"\n", "line 2", "24 h"),
             ("[ownr]\n", "line 1", "owner"),
+            ("[store]\ntrash_term = \"week\"\n", "line 2", "24 h"),
+            ("[store]\nscrub_rate = -1\n", "line 2", "u32"),
+            ("[store]\n\nfolder = \"x\"\n", "line 3", "trash_term"),
             ("[network]\nlisten = []\n", "line 2", "at least one"),
             ("[provider]\nenabled = true\ndisk = \"1 KiB\"\n", "line 3", "16 MiB"),
         ];
@@ -423,6 +478,14 @@ mod tests {
             assert!(message.starts_with(&format!("{line}:")), "{text:?}: {message}");
             assert!(message.contains(allowed), "{text:?}: {message}");
         }
+    }
+
+    #[test]
+    fn a_trash_without_a_term_can_be_asked_for() {
+        let config = Config::parse("[store]\ntrash_term = \"0 s\"\ndir = \"/mnt/disk \\\"1\\\"\"\n").unwrap();
+        assert_eq!(config.store.trash_term, Term(0));
+        assert_eq!(Config::parse(&config.to_commented_toml()).unwrap(), config);
+        assert!("0 d".parse::<Term>().is_err());
     }
 
     proptest! {

@@ -98,9 +98,14 @@ impl Places {
         self.0.join("api.url")
     }
 
-    /// The store's folder.
-    pub fn store(&self) -> PathBuf {
-        self.0.join("store")
+    /// The store's folder, which may be on another disk.
+    pub fn store(&self, config: &Config) -> PathBuf {
+        self.0.join(&config.store.dir)
+    }
+
+    /// The id of the store, so that another one's disk is noticed.
+    pub fn store_id(&self) -> PathBuf {
+        self.0.join("store-id")
     }
 
     /// The ledger's folder.

@@ -25,6 +25,7 @@ use commonhold_store::{CommitError, ContractState, PutError, ReadError, Role, St
 
 use crate::clock::unix_seconds;
 use crate::turns::Turns;
+use crate::vault::Vault;
 
 /// How long a peer may take to show its node record.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,8 +39,8 @@ const ABANDON_AFTER: Duration = Duration::from_secs(600);
 /// The provider's half of a node. Also answers for nodes that lend nothing: they show their record
 /// and refuse the rest.
 pub struct Provider {
-    /// Chunks and contracts.
-    pub store: Store,
+    /// Chunks and contracts, as long as their disk is well.
+    pub vault: Arc<Vault>,
     /// Where notes are logged before they are answered.
     pub ledger: Ledger,
     /// Signs this node's notes.
@@ -115,8 +116,13 @@ impl Provider {
         }
     }
 
+    /// The store, or the refusal of a node in quarantine.
+    fn store(&self) -> Result<Store, Refused> {
+        self.vault.store().map_err(|why| Refused::new(Refusal::Quarantined, why))
+    }
+
     async fn state(&self, contract: ContractId) -> Result<ContractState, Refused> {
-        let store = self.store.clone();
+        let store = self.store()?;
         let state = blocking(move || store.contract(&contract)).await?;
         state
             .filter(|state| state.role == Role::Provider)
@@ -183,7 +189,7 @@ impl Provider {
         if let Ok(state) = self.state(id).await {
             return Ok(Response::Note { note: state.note.to_bytes() });
         }
-        let usage = self.store.usage();
+        let usage = self.store()?.usage();
         let capacity = Capacity {
             allotted_bytes: usage.allotted_bytes,
             used_bytes: usage.allotted_bytes - usage.free_bytes,
@@ -194,7 +200,7 @@ impl Provider {
             .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
         note.countersign(&self.party);
         self.keep_note(&note, {
-            let (store, note) = (self.store.clone(), note.clone());
+            let (store, note) = (self.store()?, note.clone());
             move || store.open_contract(Role::Provider, &contract, &note).map_err(|e| e.to_string())
         })
         .await?;
@@ -227,7 +233,7 @@ impl Provider {
 
     async fn inventory_page(&self, from: NodeId, contract: ContractId, first: u64) -> Answer {
         self.state_for_owner(from, contract).await?;
-        let store = self.store.clone();
+        let store = self.store()?;
         let page = blocking(move || {
             store.with_inventory(&contract, |inventory| inventory.entries_from(first, INVENTORY_PAGE_MAX))
         });
@@ -246,7 +252,7 @@ impl Provider {
             ));
         }
         let idle = locked(&self.progress).entry(contract).or_insert_with(Instant::now).elapsed();
-        let store = self.store.clone();
+        let store = self.store()?;
         let put = blocking(move || match store.put(contract, chunk, &bytes) {
             Err(PutError::Busy { .. }) if idle > ABANDON_AFTER => {
                 store.abandon(&contract);
@@ -294,7 +300,7 @@ impl Provider {
             .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
         note.countersign(&self.party);
         let contract = revision.contract;
-        let (store, ledger, signed) = (self.store.clone(), self.ledger.clone(), note.clone());
+        let (store, ledger, signed) = (self.store()?, self.ledger.clone(), note.clone());
         blocking(move || {
             store.commit(&revision.contract, &revision, &signed, &adds, &removes).map_err(|error| {
                 let reason = match &error {
@@ -313,7 +319,7 @@ impl Provider {
     }
 
     async fn get_chunk(&self, from: NodeId, chunk: ChunkId, contract: Option<ContractId>) -> Answer {
-        let store = self.store.clone();
+        let store = self.store()?;
         let bytes = blocking(move || store.read(&chunk)).await?.map_err(|error| {
             let reason = match &error {
                 ReadError::NotHeld => Refusal::Unknown,
@@ -339,7 +345,7 @@ impl Provider {
                 "the challenge is not about the contract's last revision",
             ));
         }
-        let store = self.store.clone();
+        let store = self.store()?;
         let proof = blocking(move || {
             let mut disk_fault = None;
             let proof = store.with_inventory(&challenge.contract, |inventory| {
@@ -423,7 +429,7 @@ impl Provider {
         let settled = receipt.egress_bytes - previous.map_or(0, |previous| previous.egress_bytes);
         let contract = receipt.contract;
         self.keep_note(&note, {
-            let (store, note) = (self.store.clone(), note.clone());
+            let (store, note) = (self.store()?, note.clone());
             move || store.receipt(&contract, &receipt, &note).map_err(|error| error.to_string())
         })
         .await?;
@@ -438,7 +444,7 @@ impl Provider {
         if !commonhold_format::keys::verify(owner.as_bytes(), &message, signature) {
             return Err(Refused::new(Refusal::Forbidden, "the owner's signature is wrong"));
         }
-        let store = self.store.clone();
+        let store = self.store()?;
         let contracts = blocking(move || {
             let mut contracts = store.contracts();
             contracts.retain(|id| {

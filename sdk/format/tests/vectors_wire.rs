@@ -105,6 +105,10 @@ fn request(fields: &mut Case) -> Request {
             assert!(!verify(&owner.0, &list_contracts_message(&answering, &asking), &signature));
             Request::ListContracts { owner, signature }
         }
+        "damaged" => Request::Damaged {
+            contract: contract(fields),
+            chunks: fields.hashes("chunks").into_iter().map(ChunkId).collect(),
+        },
         other => panic!("{}: type {other}", fields.name()),
     }
 }

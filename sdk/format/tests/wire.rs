@@ -84,6 +84,8 @@ fn request() -> impl Strategy<Value = Request> {
         note().prop_map(|note| Request::SettleReceipt { note }),
         (hash(), signature)
             .prop_map(|(owner, signature)| Request::ListContracts { owner: PartyId(owner), signature }),
+        (contract(), prop::collection::vec(hash().prop_map(ChunkId), 1..5))
+            .prop_map(|(contract, chunks)| Request::Damaged { contract, chunks }),
     ]
 }
 

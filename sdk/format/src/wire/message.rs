@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
-use super::{COMMIT_CHANGES_MAX, CONTRACTS_MAX, INVENTORY_PAGE_MAX, Refusal, bounded};
+use super::{COMMIT_CHANGES_MAX, CONTRACTS_MAX, DAMAGED_MAX, INVENTORY_PAGE_MAX, Refusal, bounded};
 use crate::audit::{Challenge, Proof};
 use crate::ids::{ChunkId, ContractId, PartyId};
 use crate::inventory::InventoryEntry;
@@ -130,6 +130,17 @@ pub enum Request {
         /// [`list_contracts_message`](super::list_contracts_message).
         #[cbor(n(1), with = "minicbor::bytes")]
         signature: [u8; 64],
+    },
+    /// Tell the owner's node that chunks have rotted here, so that it makes them again. Answered
+    /// with [`Response::Done`].
+    #[n(11)]
+    Damaged {
+        /// The contract that holds them.
+        #[n(0)]
+        contract: ContractId,
+        /// The chunks, at least one.
+        #[cbor(n(1), decode_with = "bounded::list::<_, _, DAMAGED_MAX>")]
+        chunks: Vec<ChunkId>,
     },
 }
 

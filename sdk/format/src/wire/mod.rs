@@ -36,6 +36,8 @@ pub const COMMIT_CHANGES_MAX: usize = 4096;
 pub const INVENTORY_PAGE_MAX: usize = 4096;
 /// Most contracts of one list.
 pub const CONTRACTS_MAX: usize = 4096;
+/// Most chunks of one report of damage.
+pub const DAMAGED_MAX: usize = 1024;
 /// Longest explanation of a refusal, bytes.
 pub const MESSAGE_LEN_MAX: usize = 256;
 /// Bytes that an encoded message has beside a chunk, for the capacity of buffers.
@@ -119,6 +121,9 @@ impl Request {
                 for add in adds {
                     bound_chunk(usize::try_from(add.len).unwrap_or(usize::MAX))?;
                 }
+            }
+            Request::Damaged { chunks, .. } if chunks.is_empty() => {
+                return Err(WireError("a report of no damage".to_owned()));
             }
             _ => {}
         }

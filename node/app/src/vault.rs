@@ -1,0 +1,214 @@
+//! The store while its disk can be trusted, and the reason why not otherwise (spec/store.md,
+//! "Quarantine").
+//!
+//! Invariant: whoever gets the store here gets the one that this node knows, on the disk that it was
+//! opened on. A node in quarantine says so to everybody who asks, so that nobody takes a disk that is
+//! not mounted for a provider that has lost its chunks.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use commonhold_format::ids::ContractId;
+use commonhold_format::statement::Statement;
+use commonhold_ledger::Ledger;
+use commonhold_store::{Store, StoreConfig, StoreId};
+
+use crate::datadir::write_durably;
+use crate::provider;
+
+/// How often a disk is looked at, and a store that did not open is tried again.
+pub const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Notes of the ledger that are looked at in one piece.
+const LEDGER_PAGE: usize = 1024;
+
+#[derive(Default)]
+struct State {
+    store: Option<Store>,
+    /// Why the store is not to be used.
+    why: Option<String>,
+    /// Device and number of the store's folder when it was opened.
+    folder: Option<(u64, u64)>,
+}
+
+/// The way to the store.
+pub struct Vault {
+    config: StoreConfig,
+    /// Where the store's id is kept, outside the store.
+    id_file: PathBuf,
+    ledger: Ledger,
+    state: RwLock<State>,
+}
+
+fn folder_of(dir: &Path) -> std::io::Result<(u64, u64)> {
+    let folder = fs::metadata(dir)?;
+    Ok((folder.dev(), folder.ino()))
+}
+
+/// The id of the store that this node has had, if any.
+fn known_id(file: &Path) -> Result<Option<StoreId>, String> {
+    match fs::read_to_string(file) {
+        Ok(text) => text.trim_end().parse().map(Some).map_err(|why| format!("{}: {why}", file.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", file.display())),
+    }
+}
+
+/// The configuration with the id of the store that this node has had.
+///
+/// # Errors
+/// A sentence, when the file that keeps it cannot be read.
+pub fn with_known_id(config: StoreConfig, id_file: &Path) -> Result<StoreConfig, String> {
+    Ok(StoreConfig { known: known_id(id_file)?, ..config })
+}
+
+impl Vault {
+    /// A vault that was not opened yet.
+    pub fn new(config: StoreConfig, id_file: PathBuf, ledger: Ledger) -> Self {
+        Self { config, id_file, ledger, state: RwLock::default() }
+    }
+
+    /// Opens the store, unless it is open. Blocks.
+    ///
+    /// # Errors
+    /// The reason why this node is in quarantine.
+    pub fn open(&self) -> Result<Store, String> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &state.store {
+            return Ok(store.clone());
+        }
+        match self.try_open() {
+            Ok((store, folder)) => {
+                *state = State { store: Some(store.clone()), why: None, folder: Some(folder) };
+                Ok(store)
+            }
+            Err(why) => {
+                if state.why.as_ref() != Some(&why) {
+                    tracing::error!(why, "the store cannot be used");
+                }
+                state.why = Some(why.clone());
+                Err(why)
+            }
+        }
+    }
+
+    fn try_open(&self) -> Result<(Store, (u64, u64)), String> {
+        let config = with_known_id(self.config.clone(), &self.id_file)?;
+        let is_known = config.known.is_some();
+        let store = Store::open(config).map_err(|error| error.to_string())?;
+        if !is_known {
+            write_durably(&self.id_file, format!("{}\n", store.id()).as_bytes(), 0o644)
+                .map_err(|error| error.to_string())?;
+        }
+        self.check_age(&store)?;
+        provider::reconcile(&store, &self.ledger).map_err(|error| error.to_string())?;
+        let folder = folder_of(&self.config.dir).map_err(|error| error.to_string())?;
+        Ok((store, folder))
+    }
+
+    /// The ledger gets a revision after the store. If it has one that the store does not know of,
+    /// the disk was put back to an older copy.
+    fn check_age(&self, store: &Store) -> Result<(), String> {
+        let mut last: HashMap<ContractId, u64> = HashMap::new();
+        let mut from = 0;
+        loop {
+            let page = self.ledger.read(from, LEDGER_PAGE).map_err(|error| error.to_string())?;
+            for (index, note) in &page {
+                from = index + 1;
+                if let Ok(Statement::Revision(revision)) = Statement::of(note) {
+                    let sequence = last.entry(revision.contract).or_default();
+                    *sequence = revision.sequence.max(*sequence);
+                }
+            }
+            if page.len() < LEDGER_PAGE {
+                break;
+            }
+        }
+        for (contract, sequence) in last {
+            // A contract that the store does not have at all was reported when its index was rebuilt.
+            let Some(state) = store.contract(&contract) else { continue };
+            let known = state.revision.map_or(0, |(revision, _)| revision.sequence);
+            if known < sequence {
+                return Err(format!(
+                    "{} is an older copy: it knows revision {known} of contract {contract}, the ledger has {sequence}; mount the newer disk",
+                    self.config.dir.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// Why it is not to be used.
+    pub fn store(&self) -> Result<Store, String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        match (&state.store, &state.why) {
+            (Some(store), None) => Ok(store.clone()),
+            (_, Some(why)) => Err(why.clone()),
+            (None, None) => Err("the store is not open yet".to_owned()),
+        }
+    }
+
+    /// Why this node takes in and acknowledges nothing, if so.
+    pub fn quarantine(&self) -> Option<String> {
+        match self.store() {
+            Ok(store) => store.failure().map(|error| error.to_string()),
+            Err(why) => Some(why),
+        }
+    }
+
+    /// Tries a store that did not open again, and looks whether the disk of an open one is still
+    /// there and can be written. Blocks. What is found wrong with an open one stays until the node
+    /// is started again: its files are those of a disk that is gone.
+    pub fn look(&self) {
+        let folder = {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            match (&state.store, &state.why) {
+                (Some(store), None) if store.failure().is_none() => state.folder,
+                (Some(_), _) => return,
+                (None, _) => None,
+            }
+        };
+        let Some(folder) = folder else {
+            // The reason is kept and shown.
+            let _ = self.open();
+            return;
+        };
+        if let Err(why) = self.probe(folder) {
+            let why = format!("{why}; mount the disk again and start the node again");
+            tracing::error!(why, "the store's disk cannot be used any more");
+            self.state.write().unwrap_or_else(PoisonError::into_inner).why = Some(why);
+        }
+    }
+
+    fn probe(&self, folder: (u64, u64)) -> Result<(), String> {
+        let dir = &self.config.dir;
+        let named = |error: std::io::Error| format!("{}: {error}", dir.display());
+        if folder_of(dir).map_err(named)? != folder {
+            return Err(format!("{} is another folder than before", dir.display()));
+        }
+        let format = fs::read_to_string(dir.join("format")).map_err(named)?;
+        let known = known_id(&self.id_file)?.map(|id| id.to_string()).unwrap_or_default();
+        if format.lines().nth(1) != Some(&known) {
+            return Err(format!("{} is another store than before", dir.display()));
+        }
+        let file = dir.join("probe");
+        let write = || -> std::io::Result<()> {
+            let mut probe = File::create(&file)?;
+            probe.write_all(b"can this disk be written?\n")?;
+            probe.sync_all()?;
+            fs::remove_file(&file)
+        };
+        match write() {
+            // Puts are refused one by one, and nothing is lost.
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(()),
+            outcome => outcome.map_err(named),
+        }
+    }
+}
