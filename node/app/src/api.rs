@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use commonhold_client::types;
@@ -15,25 +15,34 @@ use commonhold_format::statement::Statement;
 use commonhold_gateway::{ApiFault, NodeApi};
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
-use commonhold_store::{Role, Store};
+use commonhold_store::{CheckReport, Role, ScrubSlice, Store, Usage};
 use data_encoding::HEXLOWER;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
 use crate::owner::Owner;
+use crate::provider::Provider;
+use crate::upkeep::{self, Damage};
+use crate::vault::Vault;
+
+/// Bytes of packs that a scrub goes through before it notes what it has found.
+const SCRUB_PART: u64 = 16 << 20;
+
+/// The owner's half of a node; empty until the store can be used.
+pub type OwnerHalf = Arc<OnceLock<(Arc<Owner>, Arc<Drive>)>>;
 
 /// What the API reaches.
 pub struct Api {
     /// The network.
     pub net: Net,
-    /// Chunks and contracts.
-    pub store: Store,
+    /// The provider's half, with chunks and contracts.
+    pub provider: Arc<Provider>,
     /// The ledger.
     pub ledger: Ledger,
     /// Who signs here.
     pub party: PartyId,
     /// The owner's half, if files are kept through this node.
-    pub owner: Option<(Arc<Owner>, Arc<Drive>)>,
+    pub owner: Option<OwnerHalf>,
     /// Does this node lend disk?
     pub lends: bool,
     /// Where the API listens.
@@ -51,6 +60,14 @@ fn fault(code: &'static str, message: impl Into<String>) -> ApiFault {
     ApiFault::new(code, message)
 }
 
+fn quarantined(why: String) -> ApiFault {
+    fault("quarantined", format!("this node is in quarantine: {why}"))
+}
+
+fn store_fault(error: String) -> ApiFault {
+    fault("store", error)
+}
+
 fn drive_fault(error: DriveError) -> ApiFault {
     fault(error.code(), error.to_string())
 }
@@ -60,14 +77,101 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|_| fault("internal", "an internal task failed"))
 }
 
+/// The accounts of a store.
+pub fn storage(usage: &Usage) -> types::Storage {
+    types::Storage {
+        allotted_bytes: usage.allotted_bytes,
+        used_bytes: usage.used_bytes,
+        trash_bytes: usage.trash_bytes,
+        dead_bytes: usage.dead_bytes,
+        reserve_bytes: usage.reserve_bytes,
+        free_bytes: usage.free_bytes,
+        excess_bytes: usage.excess_bytes,
+        pending_bytes: usage.pending_bytes,
+        book_bytes: usage.book_bytes,
+        chunks: usage.chunks,
+        trash_chunks: usage.trash_chunks,
+    }
+}
+
+/// What a check of a store has found.
+pub fn store_check(report: CheckReport) -> types::StoreCheck {
+    types::StoreCheck {
+        packs: report.packs,
+        chunks: report.chunks,
+        bytes: report.bytes,
+        contracts: report.contracts,
+        dead_records: report.dead_records,
+        junk_bytes: report.junk_bytes,
+        findings: report
+            .findings
+            .into_iter()
+            .map(|finding| types::Finding { what: finding.what, why: finding.why })
+            .collect(),
+        findings_total: report.findings_total,
+        storage: storage(&report.usage),
+    }
+}
+
+fn scrub_status(store: &Store, damage: &Damage) -> types::ScrubStatus {
+    let found = damage.scrubbed();
+    // A store whose index cannot be read says so elsewhere.
+    let at = store.scrub_progress().unwrap_or_default();
+    types::ScrubStatus {
+        began: at.began,
+        done_bytes: at.done_bytes,
+        laps: at.laps,
+        lap_ended: found.lap_ended,
+        rot: found.rot,
+    }
+}
+
+/// Rot is listed up to this many chunks; all of it is told to the owners.
+const ROT_MAX: usize = 1000;
+
+fn add_slice(sum: &mut types::StoreScrub, slice: ScrubSlice) {
+    sum.bytes += slice.bytes;
+    sum.chunks += slice.chunks;
+    sum.mended += slice.mended;
+    let free = ROT_MAX.saturating_sub(sum.rot.len());
+    let rot = slice.rot.into_iter().take(free);
+    sum.rot.extend(rot.map(|rot| types::Finding { what: rot.chunk.to_string(), why: rot.why.to_string() }));
+}
+
 impl Api {
+    fn vault(&self) -> &Vault {
+        &self.provider.vault
+    }
+
+    fn store(&self) -> Result<Store, ApiFault> {
+        self.vault().store().map_err(quarantined)
+    }
+
+    /// The store of a node that lends disk.
+    fn lent_store(&self) -> Result<Store, ApiFault> {
+        if !self.lends {
+            return Err(fault(
+                "wrong_role",
+                "this node lends no disk: set enabled = true under [provider] in commonhold.toml",
+            ));
+        }
+        self.store()
+    }
+
+    /// The owner's half, if there is one and it is open.
+    fn owner_half(&self) -> Option<&(Arc<Owner>, Arc<Drive>)> {
+        self.owner.as_ref().and_then(|half| half.get())
+    }
+
     fn owner(&self) -> Result<&(Arc<Owner>, Arc<Drive>), ApiFault> {
-        self.owner.as_ref().ok_or_else(|| {
-            fault(
+        if self.owner.is_none() {
+            return Err(fault(
                 "wrong_role",
                 "this node keeps no files: set enabled = true under [owner] in commonhold.toml",
-            )
-        })
+            ));
+        }
+        self.store()?;
+        self.owner_half().ok_or_else(|| fault("busy", "this node is still starting: try again"))
     }
 
     async fn describe(&self) -> Result<types::Status, ApiFault> {
@@ -79,19 +183,12 @@ impl Api {
                 "no other node is connected: check [network] bootstrap and this machine's network".to_owned(),
             );
         }
-        problems.extend(self.store.failure().map(|error| error.to_string()));
-        let storage = self.lends.then(|| {
-            let usage = self.store.usage();
-            types::Storage {
-                allotted_bytes: usage.allotted_bytes,
-                used_bytes: usage.used_bytes,
-                dead_bytes: usage.dead_bytes,
-                free_bytes: usage.free_bytes,
-                chunks: usage.chunks,
-            }
-        });
+        let quarantine = self.vault().quarantine();
+        problems.extend(quarantine.as_ref().map(|why| format!("this node is in quarantine: {why}")));
+        let store = self.vault().store().ok();
+        let lent = store.as_ref().filter(|_| self.lends);
         let mut drive_status = None;
-        if let Some((owner, drive)) = &self.owner {
+        if let Some((owner, drive)) = self.owner_half() {
             let (agent, absent) = (owner.clone(), self.absent_after_seconds);
             let (degraded_segments, segments) = blocking(move || agent.redundancy(absent)).await?;
             let status = drive.status().await;
@@ -117,13 +214,15 @@ impl Api {
             addresses: self.net.addresses(),
             uptime_seconds: self.started.elapsed().as_secs(),
             api: self.url.clone(),
-            storage,
+            quarantine,
+            storage: lent.map(|store| storage(&store.usage())),
+            scrub: lent.map(|store| scrub_status(store, &self.provider.damage)),
             drive: drive_status,
-            contracts: self.store.contracts().len() as u64,
+            contracts: store.map_or(0, |store| store.contracts().len() as u64),
             peers_connected: connected,
             ledger: types::LedgerHead { size: self.ledger.len(), root: HEXLOWER.encode(&self.ledger.root()) },
             problems,
-            stage_milliseconds: self.owner.as_ref().map_or_else(BTreeMap::new, |(owner, _)| {
+            stage_milliseconds: self.owner_half().map_or_else(BTreeMap::new, |(owner, _)| {
                 let entry = |(name, time): (&str, Duration)| {
                     (name.to_owned(), u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
                 };
@@ -139,7 +238,7 @@ impl Api {
             .await
             .into_iter()
             .map(|peer| {
-                let known = self.owner.as_ref().and_then(|(owner, _)| owner.directory.get(&peer.node));
+                let known = self.owner_half().and_then(|(owner, _)| owner.directory.get(&peer.node));
                 types::Peer {
                     peer_id: peer.node.to_string(),
                     party: known.as_ref().map(|known| known.record.party.to_string()),
@@ -155,11 +254,11 @@ impl Api {
         peers
     }
 
-    fn contract_infos(&self) -> Vec<types::ContractInfo> {
-        self.store
+    fn contract_infos(store: &Store) -> Vec<types::ContractInfo> {
+        store
             .contracts()
             .iter()
-            .filter_map(|id| Some((id, self.store.contract(id)?)))
+            .filter_map(|id| Some((id, store.contract(id)?)))
             .map(|(id, state)| {
                 let revision = state.revision.as_ref().map(|(revision, _)| revision);
                 let (role, counterparty) = match state.role {
@@ -418,13 +517,50 @@ impl NodeApi for Api {
         })
     }
 
+    fn check_store(&self) -> Answer<'_, types::StoreCheck> {
+        Box::pin(async move {
+            let checked = upkeep::long(self.lent_store()?, |store, stop| store.check(stop)).await;
+            Ok(store_check(checked.map_err(store_fault)?))
+        })
+    }
+
+    fn compact_store(&self) -> Answer<'_, types::StoreCompaction> {
+        Box::pin(async move {
+            let store = self.lent_store()?;
+            let done = upkeep::long(store.clone(), upkeep::tidy).await.map_err(store_fault)?;
+            Ok(types::StoreCompaction {
+                deleted_bytes: done.deleted_bytes,
+                copied_bytes: done.copied_bytes,
+                storage: storage(&store.usage()),
+            })
+        })
+    }
+
+    fn scrub_store(&self) -> Answer<'_, types::StoreScrub> {
+        Box::pin(async move {
+            let store = self.lent_store()?;
+            let mut sum = types::StoreScrub::default();
+            // A lap that is under way has passed over what lies behind it.
+            let begun = store.scrub_progress().map_err(|error| store_fault(error.to_string()))?;
+            let mut laps = 1 + u32::from(begun.began.is_some());
+            while laps > 0 {
+                let slice = upkeep::long(store.clone(), |store, stop| store.scrub(SCRUB_PART, stop));
+                let slice = slice.await.map_err(store_fault)?;
+                self.provider.damage.note(&slice);
+                laps -= u32::from(slice.lap_ended);
+                add_slice(&mut sum, slice);
+            }
+            Ok(sum)
+        })
+    }
+
     fn contracts(&self) -> Answer<'_, Vec<types::ContractInfo>> {
-        Box::pin(async move { Ok(self.contract_infos()) })
+        Box::pin(async move { Ok(Self::contract_infos(&self.store()?)) })
     }
 
     fn inventory(&self, contract: ContractId, from: u64) -> Answer<'_, types::InventoryPage> {
         Box::pin(async move {
-            let store = self.store.clone();
+            let store = self.store()?;
             let page = blocking(move || {
                 store.with_inventory(&contract, |it| it.entries_from(from, types::INVENTORY_PAGE_MAX))
             });

@@ -58,6 +58,9 @@ pub enum Command {
     /// Give segments that lack chunks their chunks back.
     #[command(subcommand)]
     Repair(Repair),
+    /// Look after the lent disk.
+    #[command(subcommand)]
+    Store(Store),
     /// Read the node's signed ledger.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -73,6 +76,9 @@ pub struct Init {
     /// Lend this much disk, like "500 GiB".
     #[arg(long, value_name = "SIZE")]
     pub provide: Option<crate::config::ByteSize>,
+    /// Keep chunks in this folder, on another disk say; without it, in the data directory.
+    #[arg(long, value_name = "FOLDER")]
+    pub store_dir: Option<PathBuf>,
     /// Join the network through this node: a multiaddr that ends in /p2p/PEER_ID. May be repeated.
     #[arg(long, value_name = "ADDRESS")]
     pub bootstrap: Vec<crate::config::Multiaddr>,
@@ -144,6 +150,22 @@ pub enum Repair {
         #[arg(long, value_name = "DURATION")]
         absent_after: Option<crate::config::Span>,
     },
+}
+
+/// `store …`
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Read everything and check packs, index, inventories and accounts against each other; whether
+    /// the node runs or not. Changes nothing.
+    Check,
+    /// Make the index anew from the packs alone, when it is lost or damaged. Stop the node first.
+    RebuildIndex,
+    /// Empty the trash of what has been there for its term, and free what nothing needs any more.
+    /// The running node does it by itself now and then.
+    Compact,
+    /// Read everything now, find rot, and tell the owners. The running node does it by itself, at
+    /// the rate in its configuration.
+    Scrub,
 }
 
 /// `ledger …`

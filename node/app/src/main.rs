@@ -18,6 +18,8 @@ mod owner;
 mod progress;
 mod provider;
 mod turns;
+mod upkeep;
+mod vault;
 
 use std::process::ExitCode;
 

@@ -10,25 +10,28 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use commonhold_drive::{Drive, HeadBoard};
 use commonhold_engine::admission::AdmissionRules;
-use commonhold_format::keys::{DeviceSecret, PartyKey};
+use commonhold_format::keys::{DeviceSecret, PartyKey, RootSecret};
 use commonhold_format::record::{NodeRecord, Offer, head_key, node_key};
 use commonhold_gateway::Token;
 use commonhold_ledger::Ledger;
 use commonhold_net::{Incoming, Net, NetConfig};
-use commonhold_store::{Store, StoreConfig};
+use commonhold_store::StoreConfig;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::api::Api;
+use crate::api::{Api, OwnerHalf};
 use crate::clock::{unix_milliseconds, unix_seconds};
-use crate::datadir::{DataDir, write_durably};
+use crate::config::{Config, OwnerConfig};
+use crate::datadir::{DataDir, Places, write_durably};
 use crate::directory::Directory;
 use crate::owner::{Owner, custody};
-use crate::provider::{self, Provider};
+use crate::provider::{DamageReport, Provider};
 use crate::turns::Turns;
+use crate::upkeep::{self, Damage};
+use crate::vault::{self, Vault};
 
 /// Requests of other nodes that are worked on at the same time.
 const SERVING_MAX: usize = 64;
@@ -44,6 +47,9 @@ const SEARCH_YOUNG: Duration = Duration::from_secs(20);
 const PROVIDERS_ENOUGH: usize = 6;
 /// Difference of clocks that a contract or revision may show.
 const CLOCK_SKEW_SECONDS: u64 = 600;
+
+/// Reports of damaged chunks that wait for the owner's half.
+const REPORTS_MAX: usize = 16;
 
 /// Drive heads, published in and found through the DHT.
 struct DhtHeads {
@@ -87,22 +93,25 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     .await
     .with_context(|| format!("see [network] in {}", places.config().display()))?;
 
-    let allotted = if config.provider.enabled { config.provider.disk.0 } else { 0 };
-    let store_dir = places.store();
     let (ledger_dir, ledger_key) = (places.ledger(), home.root.party_key());
     let origin = format!("commonhold/ledger/{}", net.node());
-    let (store, ledger) = tokio::task::spawn_blocking(move || -> Result<(Store, Ledger)> {
-        let store = Store::open(StoreConfig::new(store_dir, allotted))?;
+    let (store_config, id_file) = (store_config(&config, &places), places.store_id());
+    let (ledger, vault) = blocking(move || -> Result<_> {
         let ledger = Ledger::open(&ledger_dir, ledger_key, origin)?;
-        provider::reconcile(&store, &ledger)?;
-        Ok((store, ledger))
+        let vault = Arc::new(Vault::new(store_config, id_file, ledger.clone()));
+        // Without the reason no one would know why; a node that lends its disk says it to everybody.
+        let _ = vault.open();
+        Ok((ledger, vault))
     })
     .await??;
+    if let Some(why) = vault.quarantine().filter(|_| !config.provider.enabled) {
+        bail!(why);
+    }
 
     let record = Arc::new(Mutex::new(Vec::new()));
     let announcer = Announcer {
         net: net.clone(),
-        store: store.clone(),
+        vault: vault.clone(),
         device: home.device,
         party: party.clone(),
         offer: config.provider.enabled.then(|| (config.provider.prices(), config.provider.longest_term.0)),
@@ -110,8 +119,9 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     };
     announcer.write()?;
 
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let service = Arc::new(Provider {
-        store: store.clone(),
+        vault: vault.clone(),
         ledger: ledger.clone(),
         party: home.root.party_key(),
         net: net.clone(),
@@ -126,33 +136,37 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         egress: Mutex::new(HashMap::new()),
         progress: Mutex::new(HashMap::new()),
         turns: Turns::default(),
+        damage: Damage::default(),
+        reports: config.owner.enabled.then_some(reports),
     });
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(serve(service, incoming));
+    tasks.spawn(serve(service.clone(), incoming));
     tasks.spawn(async move { announcer.run().await });
+    tasks.spawn(look_forever(vault.clone()));
+    if config.provider.enabled {
+        tasks.spawn(upkeep::tidy_forever(service.clone()));
+        tasks.spawn(upkeep::scrub_forever(service.clone(), config.store.scrub_rate));
+        tasks.spawn(upkeep::tell_forever(service.clone()));
+    }
 
     let directory = Directory::new(net.clone());
-    let mut owner = None;
+    let owner: OwnerHalf = Arc::default();
     if config.owner.enabled {
-        let agent = Arc::new(Owner::new(
-            store.clone(),
-            ledger.clone(),
-            net.clone(),
-            party.clone(),
-            directory.clone(),
-            config.owner.clone(),
-            places.evidence(),
-        ));
-        let drive_keys = home.root.drive_keys();
-        let heads = Arc::new(DhtHeads { net: net.clone(), key: head_key(&drive_keys.drive()) });
-        let drive = Drive::open(places.drive(), drive_keys, custody::as_custody(&agent), heads).await?;
-        let (auditor, repairer, asker) = (agent.clone(), agent.clone(), agent.clone());
-        let drive = Arc::new(drive);
-        tasks.spawn(republish(drive.clone()));
-        tasks.spawn(async move { auditor.audit_forever().await });
-        tasks.spawn(async move { repairer.repair_forever().await });
-        tasks.spawn(async move { asker.look_for_forgotten().await });
-        owner = Some((agent, drive));
+        let opening = OwnerOpening {
+            vault: vault.clone(),
+            ledger: ledger.clone(),
+            net: net.clone(),
+            party: party.clone(),
+            directory: directory.clone(),
+            config: config.owner.clone(),
+            places: places.clone(),
+            root: home.root,
+            half: owner.clone(),
+        };
+        if vault.store().is_ok() {
+            opening.open().await?;
+        }
+        tasks.spawn(opening.run(reported));
     }
     tasks.spawn(search(directory));
 
@@ -160,10 +174,10 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let token = Token::new(std::fs::read_to_string(places.token())?.trim_end().to_owned());
     let api = Arc::new(Api {
         net: net.clone(),
-        store,
+        provider: service,
         ledger: ledger.clone(),
         party: party.id(),
-        owner,
+        owner: config.owner.enabled.then_some(owner),
         lends: config.provider.enabled,
         url: url.clone(),
         started: Instant::now(),
@@ -177,6 +191,17 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     tasks.shutdown().await;
     net.shutdown().await;
     served.context("the local API failed")
+}
+
+/// How the store of a data directory is opened.
+pub fn store_config(config: &Config, places: &Places) -> StoreConfig {
+    let allotted = if config.provider.enabled { config.provider.disk.0 } else { 0 };
+    let store = StoreConfig::new(places.store(config), allotted);
+    StoreConfig { trash_term_seconds: config.store.trash_term.0, ..store }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| anyhow!("an internal task failed"))
 }
 
 /// The file that says where the API is; gone when the node is.
@@ -236,10 +261,77 @@ async fn republish(drive: Arc<Drive>) {
     }
 }
 
+/// Looks now and then whether the store's disk is well, or a store that did not open does now.
+async fn look_forever(vault: Arc<Vault>) {
+    loop {
+        tokio::time::sleep(vault::LOOK_EVERY).await;
+        let looked = vault.clone();
+        if let Err(error) = blocking(move || looked.look()).await {
+            tracing::error!(%error, "the store's disk could not be looked at");
+        }
+    }
+}
+
+/// What the owner's half is opened with, as soon as the store can be used.
+struct OwnerOpening {
+    vault: Arc<Vault>,
+    ledger: Ledger,
+    net: Net,
+    party: Arc<PartyKey>,
+    directory: Directory,
+    config: OwnerConfig,
+    places: Places,
+    root: RootSecret,
+    half: OwnerHalf,
+}
+
+impl OwnerOpening {
+    /// Opens it over the open store.
+    async fn open(&self) -> Result<()> {
+        let store = self.vault.store().map_err(|why| anyhow!(why))?;
+        let agent = Arc::new(Owner::new(
+            store,
+            self.ledger.clone(),
+            self.net.clone(),
+            self.party.clone(),
+            self.directory.clone(),
+            self.config.clone(),
+            self.places.evidence(),
+        ));
+        let keys = self.root.drive_keys();
+        let heads = Arc::new(DhtHeads { net: self.net.clone(), key: head_key(&keys.drive()) });
+        let drive = Drive::open(self.places.drive(), keys, custody::as_custody(&agent), heads).await?;
+        // Nobody else opens it.
+        let _ = self.half.set((agent, Arc::new(drive)));
+        Ok(())
+    }
+
+    /// Runs the owner's half; opens it first when that was not possible yet.
+    async fn run(self, reports: mpsc::Receiver<DamageReport>) {
+        while self.half.get().is_none() {
+            tokio::time::sleep(SEARCH_SOON).await;
+            if self.vault.store().is_ok()
+                && let Err(error) = self.open().await
+            {
+                tracing::error!(%error, "files cannot be kept through this node yet");
+                tokio::time::sleep(vault::LOOK_EVERY).await;
+            }
+        }
+        let Some((agent, drive)) = self.half.get() else { return };
+        tokio::join!(
+            republish(drive.clone()),
+            agent.audit_forever(),
+            agent.repair_forever(),
+            agent.look_for_forgotten(),
+            agent.take_reports(reports),
+        );
+    }
+}
+
 /// Keeps this node's own record fresh, here and in the DHT.
 struct Announcer {
     net: Net,
-    store: Store,
+    vault: Arc<Vault>,
     device: DeviceSecret,
     party: Arc<PartyKey>,
     offer: Option<(commonhold_format::statement::Prices, u64)>,
@@ -250,7 +342,8 @@ impl Announcer {
     /// Writes the record as things stand now; answers its bytes.
     fn write(&self) -> Result<Vec<u8>> {
         let offer = self.offer.map(|(prices, term_seconds_max)| Offer {
-            free_bytes: self.store.usage().free_bytes,
+            // A disk that is not well takes nothing.
+            free_bytes: self.vault.sound().map_or(0, |store| store.usage().free_bytes),
             prices,
             term_seconds_max,
         });

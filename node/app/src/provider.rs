@@ -22,11 +22,16 @@ use commonhold_format::wire::{self, Addition, INVENTORY_PAGE_MAX, Refusal, Reque
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
 use commonhold_store::{CommitError, ContractState, PutError, ReadError, Role, Store, StoreError};
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::unix_seconds;
 use crate::turns::Turns;
+use crate::upkeep::Damage;
 use crate::vault::Vault;
 
+/// Connected nodes that are asked at once whom they act for.
+const INTRODUCED_MAX: usize = 64;
 /// How long a peer may take to show its node record.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Node records that are remembered as seen; the oldest half is dropped beyond it.
@@ -59,6 +64,24 @@ pub struct Provider {
     pub progress: Mutex<HashMap<ContractId, Instant>>,
     /// One change at a time per contract.
     pub turns: Turns<ContractId>,
+    /// Chunks that were found damaged here.
+    pub damage: Damage,
+    /// Where reports of other providers about this owner's chunks go, if files are kept through
+    /// this node.
+    pub reports: Option<mpsc::Sender<DamageReport>>,
+}
+
+/// A provider's report that chunks have rotted there.
+#[derive(Debug)]
+pub struct DamageReport {
+    /// Whose node says so.
+    pub from: NodeId,
+    /// The contract that holds the chunks.
+    pub contract: ContractId,
+    /// The chunks.
+    pub chunks: Vec<ChunkId>,
+    /// Whether it was taken.
+    pub answer: oneshot::Sender<Result<(), (Refusal, String)>>,
 }
 
 /// A refusal on its way to the peer.
@@ -113,6 +136,7 @@ impl Provider {
             Request::DrawReceipt { .. } => self.draw_receipt(from, request).await,
             Request::SettleReceipt { note } => self.settle_receipt(&note).await,
             Request::ListContracts { owner, signature } => self.list_contracts(from, owner, &signature).await,
+            Request::Damaged { contract, chunks } => self.report_damage(from, contract, chunks).await,
         }
     }
 
@@ -148,6 +172,42 @@ impl Provider {
             Ok(())
         } else {
             Err(Refused::new(Refusal::Forbidden, "your node does not act for this contract's owner"))
+        }
+    }
+
+    /// Nodes that act for an owner: known ones or, when there is none, connected ones that say so.
+    pub async fn nodes_of(&self, owner: &PartyId) -> Vec<NodeId> {
+        let known = self.known_nodes_of(owner);
+        if !known.is_empty() {
+            return known;
+        }
+        let now = unix_seconds();
+        let connected = self.net.peers().await.into_iter().filter(|peer| peer.connected);
+        let strange = |node: &NodeId| locked(&self.known).get(node).is_none_or(|(_, until)| *until <= now);
+        let strangers = connected.map(|peer| peer.node).filter(strange).take(INTRODUCED_MAX);
+        let introduced = strangers.map(|node| self.introduce(node, now)).collect::<FuturesUnordered<_>>();
+        introduced.for_each(|_| std::future::ready(())).await;
+        self.known_nodes_of(owner)
+    }
+
+    fn known_nodes_of(&self, owner: &PartyId) -> Vec<NodeId> {
+        let now = unix_seconds();
+        let known = locked(&self.known);
+        let nodes = known.iter().filter(|(_, (party, until))| party == owner && *until > now);
+        nodes.map(|(node, _)| *node).collect()
+    }
+
+    /// Hands another provider's report on to the owner's half of this node.
+    async fn report_damage(&self, from: NodeId, contract: ContractId, chunks: Vec<ChunkId>) -> Answer {
+        let nobody = || Refused::new(Refusal::Unknown, "no files are kept through this node");
+        let (answer, answered) = oneshot::channel();
+        let report = DamageReport { from, contract, chunks, answer };
+        let reports = self.reports.as_ref().ok_or_else(nobody)?;
+        reports.try_send(report).map_err(|_| Refused::new(Refusal::Busy, "too many reports wait"))?;
+        match answered.await {
+            Ok(Ok(())) => Ok(Response::Done),
+            Ok(Err((reason, why))) => Err(Refused::new(reason, why)),
+            Err(_) => Err(nobody()),
         }
     }
 
@@ -321,6 +381,9 @@ impl Provider {
     async fn get_chunk(&self, from: NodeId, chunk: ChunkId, contract: Option<ContractId>) -> Answer {
         let store = self.store()?;
         let bytes = blocking(move || store.read(&chunk)).await?.map_err(|error| {
+            if let (ReadError::Damaged { .. }, Some(contract)) = (&error, contract) {
+                self.damage.found(contract, chunk);
+            }
             let reason = match &error {
                 ReadError::NotHeld => Refusal::Unknown,
                 ReadError::Damaged { .. } => Refusal::Damaged,
@@ -337,7 +400,8 @@ impl Provider {
     }
 
     async fn audit(&self, from: NodeId, challenge: Challenge) -> Answer {
-        let state = self.state_for_owner(from, challenge.contract).await?;
+        let contract = challenge.contract;
+        let state = self.state_for_owner(from, contract).await?;
         let current = state.revision.as_ref().map(|(revision, _)| revision);
         if !current.is_some_and(|revision| fits(&challenge, revision)) {
             return Err(Refused::new(
@@ -348,10 +412,14 @@ impl Provider {
         let store = self.store()?;
         let proof = blocking(move || {
             let mut disk_fault = None;
+            let mut damaged = Vec::new();
             let proof = store.with_inventory(&challenge.contract, |inventory| {
                 audit::prove(&challenge, inventory, |chunk, _, leaf| match inventory.prove(chunk, leaf) {
                     Ok(shown) => Some(shown),
-                    Err(ReadError::NotHeld | ReadError::Damaged { .. }) => None,
+                    Err(ReadError::NotHeld | ReadError::Damaged { .. }) => {
+                        damaged.push(*chunk);
+                        None
+                    }
                     Err(error) => {
                         disk_fault = Some(error.to_string());
                         None
@@ -361,10 +429,11 @@ impl Provider {
             // A disk that cannot be read is not a chunk that is lost: say which it is.
             match (disk_fault, proof.and_then(Option::transpose)) {
                 (Some(fault), _) => Err(fault),
-                (None, proof) => proof.map_err(|error| error.to_string()),
+                (None, proof) => Ok((proof.map_err(|error| error.to_string())?, damaged)),
             }
         });
-        let proof = proof.await?.map_err(|fault| Refused::new(Refusal::Quarantined, fault))?;
+        let (proof, damaged) = proof.await?.map_err(|fault| Refused::new(Refusal::Quarantined, fault))?;
+        damaged.into_iter().for_each(|chunk| self.damage.found(contract, chunk));
         let proof = proof.ok_or_else(|| Refused::new(Refusal::Unknown, "this node has no such contract"))?;
         Ok(Response::Proof { proof })
     }

@@ -155,6 +155,11 @@ impl Vault {
         }
     }
 
+    /// The store when it takes in and acknowledges.
+    pub fn sound(&self) -> Option<Store> {
+        self.store().ok().filter(|store| store.failure().is_none())
+    }
+
     /// Why this node takes in and acknowledges nothing, if so.
     pub fn quarantine(&self) -> Option<String> {
         match self.store() {

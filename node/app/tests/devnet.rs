@@ -1,16 +1,16 @@
 //! The command line against a local network of real processes, as other programs drive it.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use common::{PROGRAM, api_of, noise, run, signal};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_commonhold");
 
 /// A running `devnet`, ended with SIGTERM when dropped.
 struct Devnet {
@@ -72,15 +72,6 @@ impl Drop for Devnet {
     }
 }
 
-fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-fn run(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).arg("--data-dir").arg(dir).args(arguments).output().unwrap()
-}
-
 fn is_running(pid: u32) -> bool {
     // A zombie's parent is gone too once devnet has ended, so what is left here is alive.
     Path::new(&format!("/proc/{pid}")).exists()
@@ -89,35 +80,6 @@ fn is_running(pid: u32) -> bool {
 /// One answer of the owner's local API, asked as any other program would.
 fn api(net: &Devnet, what: &str) -> Value {
     api_of(&net.description["owner"], what)
-}
-
-fn api_of(node: &Value, what: &str) -> Value {
-    let url = node["api"].as_str().unwrap();
-    let host = url.strip_prefix("http://").unwrap();
-    let token = fs::read_to_string(node["token_file"].as_str().unwrap()).unwrap();
-    let mut stream = std::net::TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "GET /v1/{what} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
-        token.trim()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    serde_json::from_str(body).unwrap()
-}
-
-fn noise(len: usize, seed: u8) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(len + 32);
-    let mut state = [seed; 32];
-    while bytes.len() < len {
-        state = Sha256::digest(state).into();
-        bytes.extend_from_slice(&state);
-    }
-    bytes.truncate(len);
-    bytes
 }
 
 fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>, u32)> {

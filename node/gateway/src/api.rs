@@ -9,7 +9,7 @@ use std::pin::Pin;
 use axum::http::StatusCode;
 use commonhold_client::types::{
     AuditReport, ContractInfo, InventoryPage, LedgerView, Listing, Peer, PutReport, Removed, RepairReport,
-    Status,
+    Status, StoreCheck, StoreCompaction, StoreScrub,
 };
 use commonhold_format::ids::{ContractId, NodeId};
 use futures::future::BoxFuture;
@@ -62,6 +62,15 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// `POST /v1/repair`. Without a time, what the node's configuration says.
     fn repair(&self, absent_after_seconds: Option<u64>) -> BoxFuture<'_, Result<RepairReport, ApiFault>>;
+
+    /// `POST /v1/store/check`. Like the two after it, it ends when its future is dropped.
+    fn check_store(&self) -> BoxFuture<'_, Result<StoreCheck, ApiFault>>;
+
+    /// `POST /v1/store/compact`.
+    fn compact_store(&self) -> BoxFuture<'_, Result<StoreCompaction, ApiFault>>;
+
+    /// `POST /v1/store/scrub`.
+    fn scrub_store(&self) -> BoxFuture<'_, Result<StoreScrub, ApiFault>>;
 
     /// `GET /v1/contracts`.
     fn contracts(&self) -> BoxFuture<'_, Result<Vec<ContractInfo>, ApiFault>>;
@@ -117,8 +126,8 @@ impl ApiFault {
             "exists" | "conflict" | "wrong_role" => StatusCode::CONFLICT,
             "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
             "wrong_host" => StatusCode::MISDIRECTED_REQUEST,
-            "no_providers" | "too_few_providers" | "not_stored" | "unavailable" | "custody" | "busy"
-            | "stopping" => StatusCode::SERVICE_UNAVAILABLE,
+            "quarantined" | "no_providers" | "too_few_providers" | "not_stored" | "unavailable"
+            | "custody" | "busy" | "stopping" => StatusCode::SERVICE_UNAVAILABLE,
             "http_version" => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             "quota" => StatusCode::INSUFFICIENT_STORAGE,
             // "damaged", "io", "internal" and whatever is not in the list.

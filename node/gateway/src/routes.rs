@@ -19,7 +19,7 @@ use axum::{Json, Router};
 use commonhold_client::types::{
     AuditReport, AuditRequest, ContractInfo, InventoryPage, JSON_LEN_MAX, LEDGER_COUNT_DEFAULT,
     LEDGER_COUNT_MAX, LedgerView, Listing, PATH_LEN_MAX, Peer, PutReport, Removed, RepairReport,
-    RepairRequest, Status,
+    RepairRequest, Status, StoreCheck, StoreCompaction, StoreScrub,
 };
 use commonhold_format::ids::{ContractId, NodeId};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -91,6 +91,9 @@ pub(crate) fn router(calls: Arc<Calls>) -> Router {
         .route("/v1/archive", put(put_archive).get(get_archive))
         .route("/v1/audits", post(audits))
         .route("/v1/repair", post(repair))
+        .route("/v1/store/check", post(check_store))
+        .route("/v1/store/compact", post(compact_store))
+        .route("/v1/store/scrub", post(scrub_store))
         .route("/v1/contracts", get(contracts))
         .route("/v1/contracts/{contract}/inventory", get(inventory))
         .route("/v1/ledger", get(ledger))
@@ -247,6 +250,18 @@ async fn repair(
     let RepairRequest { absent_after_seconds } = body(request).await?;
     let api = calls.api.clone();
     calls.complete(async move { api.repair(absent_after_seconds).await }).await
+}
+
+async fn check_store(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<StoreCheck> {
+    calls.api.check_store().await.map(Json)
+}
+
+async fn compact_store(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<StoreCompaction> {
+    calls.api.compact_store().await.map(Json)
+}
+
+async fn scrub_store(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<StoreScrub> {
+    calls.api.scrub_store().await.map(Json)
 }
 
 async fn contracts(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<Vec<ContractInfo>> {

@@ -30,6 +30,9 @@ async fn every_endpoint_is_reached_with_what_the_client_said() {
         .await
         .unwrap();
     client.repair(&RepairRequest { absent_after_seconds: Some(9) }).await.unwrap();
+    assert_eq!(client.check_store().await.unwrap().findings[0].what, "pack 3");
+    assert_eq!(client.compact_store().await.unwrap().deleted_bytes, 7);
+    assert_eq!(client.scrub_store().await.unwrap_err().code(), Some("quarantined"));
     client.contracts().await.unwrap();
     client.inventory(&contract, 5).await.unwrap();
     client.ledger(3, LEDGER_COUNT_MAX).await.unwrap();
@@ -44,6 +47,9 @@ async fn every_endpoint_is_reached_with_what_the_client_said() {
             "audit None None".into(),
             format!("audit Some(NodeId({peer})) Some({:?})", [1; 32]),
             "repair Some(9)".into(),
+            "check store".into(),
+            "compact store".into(),
+            "scrub store".into(),
             "contracts".into(),
             format!("inventory {contract} 5"),
             "ledger 3 1000".into(),

@@ -10,7 +10,7 @@ use commonhold_client::{Client, ClientError};
 use commonhold_gateway::{Token, serve};
 use tokio::net::TcpListener;
 
-const ROUTES: [&str; 11] = [
+const ROUTES: [&str; 14] = [
     "GET /v1/status",
     "GET /v1/peers",
     "GET /v1/files?path=/",
@@ -19,6 +19,9 @@ const ROUTES: [&str; 11] = [
     "DELETE /v1/files?path=/x",
     "POST /v1/audits",
     "POST /v1/repair",
+    "POST /v1/store/check",
+    "POST /v1/store/compact",
+    "POST /v1/store/scrub",
     "GET /v1/contracts",
     "GET /v1/ledger",
     "GET /v1/no-such-endpoint",

@@ -38,6 +38,9 @@ fn every_example_is_what_the_types_say() {
             "AuditReport" => check::<AuditReport>(example),
             "RepairRequest" => check::<RepairRequest>(example),
             "RepairReport" => check::<RepairReport>(example),
+            "StoreCheck" => check::<StoreCheck>(example),
+            "StoreCompaction" => check::<StoreCompaction>(example),
+            "StoreScrub" => check::<StoreScrub>(example),
             "Vec<ContractInfo>" => check::<Vec<ContractInfo>>(example),
             "InventoryPage" => check::<InventoryPage>(example),
             "LedgerView" => check::<LedgerView>(example),
@@ -45,8 +48,8 @@ fn every_example_is_what_the_types_say() {
         }
         seen.insert(name);
     }
-    assert_eq!(seen.len(), 13, "examples are missing: {seen:?}");
-    assert_eq!(spec.matches("```json").count(), 13, "an example does not say its type");
+    assert_eq!(seen.len(), 16, "examples are missing: {seen:?}");
+    assert_eq!(spec.matches("```json").count(), 16, "an example does not say its type");
 }
 
 #[test]
@@ -62,7 +65,7 @@ fn every_listed_code_has_its_listed_status() {
             codes += 1;
         }
     }
-    assert_eq!(codes, 27);
+    assert_eq!(codes, 29);
     assert_eq!(ApiFault::new("a word that nobody listed", "").status().as_u16(), 500);
 }
 

@@ -61,10 +61,16 @@ pub enum OpenError {
         /// The store's folder.
         dir: PathBuf,
     },
-    /// A part of the store is gone. Opening would delete what the rest still holds.
-    #[error("{} is missing, and the rest of the store is there: is the right disk mounted? Restore it", file.display())]
+    /// The store that was here, or a part of it, is gone.
+    #[error("{} is missing: is the right disk mounted?", file.display())]
     Missing {
         /// The file or folder.
+        file: PathBuf,
+    },
+    /// The packs are there, and the index is not.
+    #[error("{} is missing: `store rebuild-index` makes it anew from the packs", file.display())]
+    NoIndex {
+        /// The index's file.
         file: PathBuf,
     },
     /// A pack that the index needs is not there, too short, or not the one that it should be.

@@ -105,13 +105,11 @@ impl Layout {
     }
 
     fn check(&self) -> Result<(), OpenError> {
-        let data = self.index().join("data.mdb");
-        for (file, is_there) in [(&data, data.is_file()), (&self.packs(), self.packs().is_dir())] {
-            if !is_there {
-                return Err(OpenError::Missing { file: file.clone() });
-            }
+        let (packs, file) = (self.packs(), self.index().join("data.mdb"));
+        if !packs.is_dir() {
+            return Err(OpenError::Missing { file: packs });
         }
-        Ok(())
+        if file.is_file() { Ok(()) } else { Err(OpenError::NoIndex { file }) }
     }
 
     /// Says that the store is complete, once it is.

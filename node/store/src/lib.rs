@@ -49,7 +49,7 @@ pub use error::{BookError, CommitError, OpenError, PutError, ReadError, StoreErr
 pub use look::InventoryAt;
 pub use rebuild::{RebuildReport, rebuild_index};
 pub use record::StoreId;
-pub use scrub::{Rot, ScrubSlice};
+pub use scrub::{Rot, ScrubProgress, ScrubSlice};
 
 use book::{Book, Page};
 use halt::Halt;

@@ -47,6 +47,17 @@ pub struct ScrubSlice {
     pub lap_ended: bool,
 }
 
+/// How far the scrub is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScrubProgress {
+    /// When the present lap began, Unix seconds; none between two laps.
+    pub began: Option<u64>,
+    /// Bytes of packs that this lap has been through.
+    pub done_bytes: u64,
+    /// Laps that ended.
+    pub laps: u64,
+}
+
 impl Store {
     /// Goes on with the scrub for about so many bytes, at most to the end of the last pack. Its
     /// position is durable on return.
@@ -81,20 +92,20 @@ impl Store {
         Ok(slice)
     }
 
-    /// When the present lap of the scrub began, Unix seconds, and how much of all packs it has been
-    /// through, bytes; none before it.
+    /// How far the scrub is.
     ///
     /// # Errors
     /// [`StoreError`] when the index cannot be read.
-    pub fn scrub_progress(&self) -> Result<Option<(u64, u64)>, StoreError> {
+    pub fn scrub_progress(&self) -> Result<ScrubProgress, StoreError> {
         let at = self.0.index.scrub()?;
-        if at.began == 0 {
-            return Ok(None);
+        let mut progress = ScrubProgress { laps: at.lap, ..ScrubProgress::default() };
+        if at.began > 0 {
+            let packs = &self.0.shelf.packs;
+            let before = packs.numbers().into_iter().filter(|number| *number < at.pack);
+            let bytes: u64 = before.filter_map(|number| Some(packs.file(number)?.1)).sum();
+            (progress.began, progress.done_bytes) = (Some(at.began), bytes + at.offset);
         }
-        let packs = &self.0.shelf.packs;
-        let before = packs.numbers().into_iter().filter(|number| *number < at.pack);
-        let bytes: u64 = before.filter_map(|number| Some(packs.file(number)?.1)).sum();
-        Ok(Some((at.began, bytes + at.offset)))
+        Ok(progress)
     }
 }
 

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::types::{
     AuditReport, AuditRequest, ContractInfo, ErrorBody, InventoryPage, JSON_LEN_MAX, LedgerView, Listing,
-    Peer, PutReport, Removed, RepairReport, RepairRequest, Status,
+    Peer, PutReport, Removed, RepairReport, RepairRequest, Status, StoreCheck, StoreCompaction, StoreScrub,
 };
 
 /// How long a connection to this machine may take; a node that is there accepts at once unless all
@@ -241,6 +241,30 @@ impl Client {
     /// See [`ClientError`].
     pub async fn repair(&self, request: &RepairRequest) -> Result<RepairReport, ClientError> {
         json(self.call(Method::POST, &["repair"]).json(request)).await
+    }
+
+    /// `POST /v1/store/check`: reads and checks everything in the store, and waits for it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn check_store(&self) -> Result<StoreCheck, ClientError> {
+        json(self.call(Method::POST, &["store", "check"])).await
+    }
+
+    /// `POST /v1/store/compact`: frees what can be freed, and waits for it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn compact_store(&self) -> Result<StoreCompaction, ClientError> {
+        json(self.call(Method::POST, &["store", "compact"])).await
+    }
+
+    /// `POST /v1/store/scrub`: scrubs to the end of the last pack, and waits for it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn scrub_store(&self) -> Result<StoreScrub, ClientError> {
+        json(self.call(Method::POST, &["store", "scrub"])).await
     }
 
     /// `GET /v1/contracts`: the contracts in the node's book, as either side.

@@ -1,6 +1,7 @@
 //! What each command does. Most are a call to the running node of the data directory and lines, or
 //! one JSON document, about its answer.
 
+mod store;
 pub mod transfer;
 
 use std::io::{IsTerminal, Read, Write};
@@ -43,6 +44,7 @@ pub async fn run(cli: Cli) -> Result<()> {
             let absent_after_seconds = Some(absent_after.map_or(0, |span| span.0));
             repair(&connect(dir)?, RepairRequest { absent_after_seconds }, json).await
         }
+        Command::Store(command) => store::run(dir, command, json).await,
         Command::Ledger(cli::LedgerCommand::Show { from, count }) => {
             ledger(&connect(dir)?, from, count, json).await
         }
@@ -99,6 +101,9 @@ fn init(dir: &Path, flags: cli::Init, json: bool) -> Result<()> {
     if let Some(disk) = flags.provide {
         config.provider.enabled = true;
         config.provider.disk = disk;
+    }
+    if let Some(folder) = flags.store_dir {
+        config.store.dir = std::path::absolute(folder)?;
     }
     config.network.bootstrap = flags.bootstrap;
     if !flags.listen.is_empty() {
@@ -191,13 +196,18 @@ async fn status(client: &Client, json: bool) -> Result<()> {
     println!("peers      {} connected", status.peers_connected);
     println!("contracts  {}", status.contracts);
     if let Some(storage) = status.storage {
+        println!("disk       {}, {} chunks", storage.accounts(human), storage.chunks);
+    }
+    if let Some(scrub) = status.scrub {
+        let last =
+            scrub.lap_ended.map_or_else(String::new, |ended| format!(", the last one ended {}", ago(ended)));
+        let now = match scrub.began {
+            Some(began) => format!("{} read since {}", human(scrub.done_bytes), ago(began)),
+            None => "resting".to_owned(),
+        };
         println!(
-            "disk       {} used ({} of it dead), {} free, {} lent, {} chunks",
-            human(storage.used_bytes),
-            human(storage.dead_bytes),
-            human(storage.free_bytes),
-            human(storage.allotted_bytes),
-            storage.chunks
+            "scrub      {now}; {} times through everything{last}; {} chunks rotten",
+            scrub.laps, scrub.rot
         );
     }
     if let Some(drive) = status.drive {
@@ -214,6 +224,17 @@ async fn status(client: &Client, json: bool) -> Result<()> {
         println!("problem    {problem}");
     }
     Ok(())
+}
+
+/// How long ago a time was.
+fn ago(seconds: u64) -> String {
+    let passed = crate::clock::unix_seconds().saturating_sub(seconds);
+    match passed {
+        0..120 => format!("{passed} s ago"),
+        120..7200 => format!("{} min ago", passed / 60),
+        7200..172_800 => format!("{} h ago", passed / 3600),
+        _ => format!("{} days ago", passed / 86_400),
+    }
 }
 
 /// Where `put` stores: the folder, and the new name if there is one.

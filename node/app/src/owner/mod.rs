@@ -10,6 +10,7 @@ pub mod custody;
 pub mod forgotten;
 pub mod line;
 pub mod repair;
+mod reports;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -98,7 +98,9 @@ impl NodeApi for Fake {
                 addresses: vec!["/ip4/127.0.0.1/tcp/4701".into()],
                 uptime_seconds: 1,
                 api: "http://127.0.0.1:4700".into(),
+                quarantine: None,
                 storage: None,
+                scrub: None,
                 drive: None,
                 contracts: 0,
                 peers_connected: 0,
@@ -203,6 +205,24 @@ impl NodeApi for Fake {
             self.repaired.fetch_add(1, Ordering::SeqCst);
             Ok(RepairReport::default())
         })
+    }
+
+    fn check_store(&self) -> BoxFuture<'_, Result<StoreCheck, ApiFault>> {
+        self.called("check store");
+        Box::pin(async {
+            let finding = Finding { what: "pack 3".into(), why: "it is missing".into() };
+            Ok(StoreCheck { findings: vec![finding], findings_total: 1, ..StoreCheck::default() })
+        })
+    }
+
+    fn compact_store(&self) -> BoxFuture<'_, Result<StoreCompaction, ApiFault>> {
+        self.called("compact store");
+        Box::pin(async { Ok(StoreCompaction { deleted_bytes: 7, ..StoreCompaction::default() }) })
+    }
+
+    fn scrub_store(&self) -> BoxFuture<'_, Result<StoreScrub, ApiFault>> {
+        self.called("scrub store");
+        Box::pin(async { Err(ApiFault::new("quarantined", "the disk is not mounted")) })
     }
 
     fn contracts(&self) -> BoxFuture<'_, Result<Vec<ContractInfo>, ApiFault>> {

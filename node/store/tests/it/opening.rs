@@ -137,7 +137,7 @@ fn packs_are_not_deleted_because_the_rest_of_the_store_is_gone() {
     let right = fs::read(dir.path().join("format")).unwrap();
 
     fs::remove_dir_all(dir.path().join("index")).unwrap();
-    assert!(matches!(refusal(dir.path()), OpenError::Missing { file } if file == data));
+    assert!(matches!(refusal(dir.path()), OpenError::NoIndex { file } if file == data));
     // Neither when the format file is gone with it: this is not a new folder.
     fs::remove_file(dir.path().join("format")).unwrap();
     let format = dir.path().join("format");

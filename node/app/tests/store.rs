@@ -1,0 +1,341 @@
+//! A lent disk as its operator meets it: rot, a disk that is gone, space that comes back, an index
+//! that is lost. Real nodes on real folders.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Node, PROGRAM, noise, until};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PROVIDERS: usize = 6;
+
+/// Six providers and an owner.
+struct Net {
+    providers: Vec<Node>,
+    owner: Node,
+    /// Removed after the nodes have ended.
+    temp: TempDir,
+}
+
+impl Net {
+    /// The providers' configuration is changed by `settings`.
+    fn start(settings: &[(&str, &str)]) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let mut bootstrap: Vec<String> = Vec::new();
+        let mut providers = Vec::new();
+        for number in 1..=PROVIDERS {
+            let mut flags = vec!["--provide", "128 MiB"];
+            bootstrap.iter().for_each(|address| flags.extend(["--bootstrap", address]));
+            let mut node = Node::init(&temp.path().join(format!("provider-{number}")), &flags);
+            settings.iter().for_each(|(key, value)| node.set(key, value));
+            node.up();
+            if bootstrap.is_empty() {
+                let status = node.status();
+                let addresses = status["addresses"].as_array().unwrap();
+                bootstrap = addresses.iter().map(|it| it.as_str().unwrap().to_owned()).collect();
+            }
+            providers.push(node);
+        }
+        let mut flags = Vec::new();
+        bootstrap.iter().for_each(|address| flags.extend(["--bootstrap", address]));
+        let mut owner = Node::init(&temp.path().join("owner"), &flags);
+        owner.up();
+        let net = Self { providers, owner, temp };
+        net.wait_for_providers();
+        net
+    }
+
+    fn wait_for_providers(&self) {
+        until("all providers are found", || {
+            let peers = self.owner.json(&["peers"]);
+            let offers = |peer: &&Value| peer["connected"] == true && peer["free_bytes"].as_u64() > Some(0);
+            peers.as_array().unwrap().iter().filter(offers).count() == PROVIDERS
+        });
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) {
+        let file = self.temp.path().join(name);
+        fs::write(&file, bytes).unwrap();
+        self.owner.ok(&["put", file.to_str().unwrap()]);
+    }
+
+    fn assert_readable(&self, name: &str, bytes: &[u8]) {
+        let out = TempDir::new_in(self.temp.path()).unwrap();
+        let file = out.path().join(name);
+        self.owner.ok(&["get", &format!("/{name}"), file.to_str().unwrap()]);
+        assert!(fs::read(file).unwrap() == bytes);
+    }
+
+    /// The outcome of an audit of one provider.
+    fn audit(&self, provider: &str) -> String {
+        let report = self.owner.json(&["audit", "now", "--provider", provider]);
+        report["audits"][0]["outcome"].as_str().unwrap().to_owned()
+    }
+
+    fn wait_for_outcome(&self, provider: &str, outcome: &str) {
+        until(&format!("an audit says {outcome}"), || self.audit(provider) == outcome);
+    }
+}
+
+fn packs(node: &Node) -> Vec<PathBuf> {
+    let packs = fs::read_dir(node.dir.join("store/packs")).unwrap();
+    packs.map(|pack| pack.unwrap().path()).collect()
+}
+
+/// Flips a bit in the middle of the first chunk on a node's disk; answers the chunk's id.
+fn rot(node: &Node) -> String {
+    for pack in packs(node) {
+        let bytes = fs::read(&pack).unwrap();
+        let Some(at) = bytes.windows(4).position(|it| it == b"CHc\x02") else { continue };
+        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        let middle = at + 88 + number(at + 4) / 2;
+        let file = File::options().write(true).open(&pack).unwrap();
+        file.write_all_at(&[bytes[middle] ^ 4], middle as u64).unwrap();
+        return bytes[at + 8..at + 40].iter().map(|byte| format!("{byte:02x}")).collect();
+    }
+    panic!("there is no chunk");
+}
+
+/// used + trash + dead + reserve + free = lent, by the line that a check prints.
+fn assert_accounts(node: &Node) {
+    let printed = node.ok(&["store", "check"]);
+    let line = printed.lines().last().unwrap();
+    let (terms, lent) = line.split_once(" = ").unwrap();
+    let number = |text: &str| text.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    let names: Vec<&str> = terms.split(" + ").map(|term| term.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["used", "trash", "dead", "reserve", "free"], "{line}");
+    assert_eq!(terms.split(" + ").map(number).sum::<u64>(), 128 << 20, "{line}");
+    assert_eq!(number(lent), 128 << 20, "{line}");
+}
+
+fn storage(node: &Node) -> impl Fn(&str) -> u64 {
+    let storage = node.status()["storage"].clone();
+    move |what| storage[what].as_u64().unwrap()
+}
+
+fn quarantine(node: &Node) -> Option<String> {
+    node.status()["quarantine"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn rot_is_found_by_the_scrub_told_to_the_owner_and_mended() {
+    let net = Net::start(&[("scrub_rate", "0")]);
+    let bytes = noise(6 << 20, 1);
+    net.put("file", &bytes);
+    let provider = &net.providers[2];
+    assert_accounts(provider);
+    let chunk = rot(provider);
+
+    let found = provider.refused(&["store", "check"]);
+    assert!(found.contains(&chunk) && found.contains("1 things are wrong"), "{found}");
+    let found = provider.refused(&["store", "scrub"]);
+    assert!(found.contains(&chunk) && found.contains("rotted"), "{found}");
+    assert_eq!(provider.status()["scrub"]["rot"], 1);
+    // The owner's node is told, makes the chunk again from others, and nobody had to ask for it.
+    until("the chunk is whole again", || provider.run(&["store", "check"]).status.success());
+    assert_accounts(provider);
+    assert_eq!(net.audit(&provider.peer_id()), "passed");
+    assert!(provider.ok(&["store", "scrub"]).contains("0 mended"));
+    net.assert_readable("file", &bytes);
+}
+
+#[test]
+fn the_node_scrubs_by_itself_and_finds_its_owner() {
+    let mut net = Net::start(&[]);
+    let bytes = noise(2 << 20, 2);
+    net.put("file", &bytes);
+    let provider = &mut net.providers[1];
+    provider.stop();
+    rot(provider);
+    assert!(provider.refused(&["store", "check"]).contains("1 things are wrong"));
+    provider.up();
+    until("the scrub finds it", || provider.status()["scrub"]["rot"] == 1);
+    until("the chunk is whole again", || provider.run(&["store", "check"]).status.success());
+    let printed = provider.ok(&["status"]);
+    assert!(printed.contains("1 chunks rotten"), "{printed}");
+    net.assert_readable("file", &bytes);
+}
+
+#[test]
+fn a_disk_that_is_gone_is_quarantine_and_not_loss() {
+    let mut net = Net::start(&[]);
+    let bytes = noise(3 << 20, 3);
+    net.put("file", &bytes);
+    let provider = net.providers[4].peer_id();
+    let (store, away) = (net.providers[4].dir.join("store"), net.temp.path().join("away"));
+
+    // Nothing is mounted when the node starts, or only the empty folder of the mount point.
+    for mount_point in [false, true] {
+        net.providers[4].stop();
+        fs::rename(&store, &away).unwrap();
+        if mount_point {
+            fs::create_dir(&store).unwrap();
+        }
+        net.providers[4].up();
+        assert!(quarantine(&net.providers[4]).is_some());
+        let printed = net.providers[4].ok(&["status"]);
+        assert!(printed.contains("this node is in quarantine"), "{printed}");
+        assert!(net.providers[4].refused(&["store", "compact"]).contains("quarantine"));
+        net.wait_for_outcome(&provider, "quarantined");
+        net.assert_readable("file", &bytes);
+        // It is mounted: the node goes on by itself.
+        if mount_point {
+            fs::remove_dir(&store).unwrap();
+        }
+        fs::rename(&away, &store).unwrap();
+        until("the node goes on", || quarantine(&net.providers[4]).is_none());
+        assert_eq!(net.audit(&provider), "passed");
+    }
+
+    // It goes away while the node runs. Until the node notices it reads the files that it has open.
+    fs::rename(&store, &away).unwrap();
+    until("the node notices", || quarantine(&net.providers[4]).is_some());
+    assert_eq!(net.audit(&provider), "quarantined");
+    let why = quarantine(&net.providers[4]).unwrap();
+    assert!(why.contains("start the node again"), "{why}");
+
+    // Another store in its place is not taken for it, and is not touched.
+    net.providers[4].stop();
+    let mut other = Node::init(&net.temp.path().join("other"), &["--provide", "32 MiB"]);
+    other.up();
+    other.stop();
+    fs::rename(other.dir.join("store"), &store).unwrap();
+    let before = tree(&store);
+    net.providers[4].up();
+    let why = quarantine(&net.providers[4]).unwrap();
+    assert!(why.contains("mount the right disk"), "{why}");
+    net.wait_for_outcome(&provider, "quarantined");
+    assert_eq!(tree(&store), before);
+    net.providers[4].stop();
+    fs::remove_dir_all(&store).unwrap();
+
+    // An older copy of the disk.
+    fs::rename(&away, &store).unwrap();
+    copy(&store, &away);
+    net.providers[4].up();
+    net.wait_for_outcome(&provider, "passed");
+    net.wait_for_providers();
+    net.put("later", &bytes[..100_000]);
+    net.providers[4].stop();
+    let newer = net.temp.path().join("newer");
+    fs::rename(&store, &newer).unwrap();
+    fs::rename(&away, &store).unwrap();
+    net.providers[4].up();
+    let why = quarantine(&net.providers[4]).unwrap();
+    assert!(why.contains("an older copy"), "{why}");
+    net.wait_for_outcome(&provider, "quarantined");
+    net.providers[4].stop();
+    fs::remove_dir_all(&store).unwrap();
+    fs::rename(&newer, &store).unwrap();
+    net.providers[4].up();
+    net.wait_for_outcome(&provider, "passed");
+
+    // All of it stands in the owner's ledger as what it was, and none of it as wrong bytes.
+    let ledger = net.owner.ok(&["ledger", "show"]);
+    assert!(ledger.contains("quarantined") && !ledger.contains("wrong-bytes"), "{ledger}");
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_quarantine() {
+    let wrapper = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh"]);
+        command
+    };
+    if !wrapper("true").status().is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "this test needs unshare and the right to mount");
+        println!("skipped: this test needs unshare and the right to mount");
+        return;
+    }
+    let mut net = Net::start(&[]);
+    net.put("file", &noise(1 << 20, 4));
+    let provider = net.providers[3].peer_id();
+    net.providers[3].stop();
+    let store = net.providers[3].dir.join("store");
+    let script =
+        format!("mount --bind '{0}' '{0}' && mount -o remount,bind,ro '{0}' && exec \"$@\"", store.display());
+    let mut read_only = wrapper(&script);
+    read_only.arg(PROGRAM);
+    net.providers[3].up_by(read_only);
+    let why = quarantine(&net.providers[3]).unwrap();
+    assert!(why.contains("Read-only"), "{why}");
+    net.wait_for_outcome(&provider, "quarantined");
+    net.providers[3].stop();
+    net.providers[3].up();
+    net.wait_for_outcome(&provider, "passed");
+}
+
+#[test]
+fn space_of_removed_files_comes_back_after_the_term_of_the_trash() {
+    let net = Net::start(&[("trash_term", "\"5 s\"")]);
+    net.put("kept", &noise(2 << 20, 5));
+    let provider = &net.providers[0];
+    let before = storage(provider);
+    net.put("gone", &noise(24 << 20, 6));
+    let full = storage(provider);
+    assert!(full("free_bytes") + (10 << 20) < before("free_bytes"));
+    net.owner.ok(&["rm", "/gone"]);
+    let removed = storage(provider);
+    assert!(removed("trash_bytes") + removed("dead_bytes") > 10 << 20);
+    assert!(removed("free_bytes") <= full("free_bytes") + (1 << 20));
+    assert_accounts(provider);
+    until("the space is free again", || {
+        provider.ok(&["store", "compact"]);
+        storage(provider)("free_bytes") + (5 << 20) > before("free_bytes")
+    });
+    assert_eq!(storage(provider)("trash_bytes"), 0);
+    assert_accounts(provider);
+    assert_eq!(net.audit(&provider.peer_id()), "passed");
+    net.assert_readable("kept", &noise(2 << 20, 5));
+}
+
+#[test]
+fn a_lost_index_is_made_again_from_the_packs() {
+    let mut net = Net::start(&[]);
+    let bytes = noise(5 << 20, 7);
+    net.put("file", &bytes);
+    net.put("gone", &noise(1 << 20, 8));
+    net.owner.ok(&["rm", "/gone"]);
+    let provider = net.providers[5].peer_id();
+    assert!(net.providers[5].refused(&["store", "rebuild-index"]).contains("stop it first"));
+    for node in net.providers.iter_mut().skip(1).chain([&mut net.owner]) {
+        node.stop();
+        fs::remove_dir_all(node.dir.join("store/index")).unwrap();
+    }
+    // An owner cannot go on without its book, and says what is missing.
+    let sentence = net.owner.refused(&["up"]);
+    assert!(sentence.contains("rebuild-index"), "{sentence}");
+    net.providers[5].up();
+    net.providers[5].stop();
+    for node in net.providers.iter_mut().skip(1).chain([&mut net.owner]) {
+        let printed = node.ok(&["store", "rebuild-index"]);
+        assert!(printed.contains("made anew"), "{printed}");
+        node.ok(&["store", "check"]);
+        node.up();
+    }
+    net.wait_for_providers();
+    net.wait_for_outcome(&provider, "passed");
+    let audits = net.owner.json(&["audit", "now"]);
+    let audits = audits["audits"].as_array().unwrap();
+    assert!(audits.len() == PROVIDERS && audits.iter().all(|it| it["outcome"] == "passed"), "{audits:?}");
+    net.assert_readable("file", &bytes);
+    net.put("more", &bytes[..50_000]);
+    net.providers.iter().for_each(assert_accounts);
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+}
+
+/// Names and bytes of all files, but for the lock's.
+fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = walkdir::WalkDir::new(dir).sort_by_file_name().into_iter().map(Result::unwrap);
+    let files = files.filter(|entry| entry.file_type().is_file() && entry.file_name() != "lock.mdb");
+    files.map(|entry| (entry.path().to_owned(), fs::read(entry.path()).unwrap())).collect()
+}
