@@ -9,3 +9,4 @@ mod limits;
 pub(crate) mod people;
 mod power;
 mod simulated;
+mod torn_index;
