@@ -107,12 +107,10 @@ impl Store {
             let Some((file, len)) = packs.file(number) else { return Ok(()) };
             let mut found = CheckReport::default();
             let disk = |error: std::io::Error| StoreError::Read { why: format!("{name}: {error}") };
-            let mut header = [0; crate::record::PACK_HEADER_LEN];
-            file.read(&mut header, 0).map_err(disk)?;
-            if crate::record::Seal::of_pack(&header) != Some((number, packs.seal)) {
+            let mut walk = Walk::new(file, packs.seal, number, 0, len);
+            if !walk.header_is_right().map_err(disk)? {
                 found.find(&name, "its header is damaged");
             }
-            let mut walk = Walk::new(file, packs.seal, number, 0, len);
             let mut figures = PackFigures::default();
             while let Some(step) = walk.next().map_err(disk)? {
                 match step {
@@ -273,6 +271,10 @@ impl Store {
         })?;
         index.each(HOLDINGS, index.tables.holdings, |key, bytes| {
             let (chunk, contract, held) = holding((key, bytes)).map_err(text)?;
+            if self.contract(&contract).is_some_and(|state| state.given_up) {
+                // On its way to the trash.
+                return Ok(());
+            }
             let entry = self.with_inventory(&contract, |it| it.entry(held.index)).map_err(text)?;
             let entry = entry.transpose().map_err(text)?.flatten().and_then(|entry| entry.chunk);
             let (now, place) = index

@@ -115,6 +115,9 @@ impl Store {
 impl Shared {
     fn worth_compacting(&self) -> Result<Option<u32>, StoreError> {
         let packs = &self.shelf.packs;
+        if let Some(pack) = packs.damaged() {
+            return Ok(Some(pack));
+        }
         let figures = packs.figures();
         let free = self.allotted_bytes.saturating_sub(self.reserve_bytes + figures.all_bytes);
         let share = if free < self.allotted_bytes / FREE_SHARE { DEAD_SHARE_PRESSED } else { DEAD_SHARE };

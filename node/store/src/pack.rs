@@ -70,6 +70,9 @@ struct Pack {
     unsynced: bool,
     /// A part of it cannot be read, so it cannot be compacted in this run.
     unreadable: bool,
+    /// It has bytes that are no record although nothing needs them, or a damaged record of the book,
+    /// which was written anew.
+    damaged: bool,
 }
 
 impl Pack {
@@ -83,6 +86,7 @@ impl Pack {
             pins: 0,
             unsynced: false,
             unreadable: false,
+            damaged: false,
         }
     }
 
@@ -510,6 +514,20 @@ impl Packs {
         // In parts per million of the pack.
         let dead = |pack: &Pack| u128::from(pack.dead_bytes()) * 1_000_000 / u128::from(pack.len.max(1));
         packs.max_by_key(|(_, pack)| dead(pack)).map(|(number, _)| *number)
+    }
+
+    /// A pack that compaction rids of damage.
+    pub(crate) fn damaged(&self) -> Option<u32> {
+        let state = self.state();
+        let mut packs = state.packs.iter().filter(|(_, pack)| pack.is_idle() && pack.damaged);
+        packs.next().map(|(number, _)| *number)
+    }
+
+    /// Notes damage of which nothing is needed any more.
+    pub(crate) fn set_damaged(&self, number: u32) {
+        if let Some(pack) = self.state().packs.get_mut(&number) {
+            pack.damaged = true;
+        }
     }
 
     /// The pack of which the largest part is book records.

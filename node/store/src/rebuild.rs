@@ -161,11 +161,15 @@ impl Rebuild<'_> {
                         places.push((header.chunk, place));
                     }
                 }
+                Step::Book { offset, header } if header.record <= self.tail.record => self.report.find(
+                    format!("pack {number}"),
+                    format!("the book record at byte {offset} is older than one before it and was left out"),
+                ),
                 Step::Book { offset, header } => match walk.book(offset, &header).map_err(Fault::Disk)? {
                     Some(changes) => {
                         self.report.book_records += 1;
                         self.figures.entry(number).or_default().book_bytes += header.record_len();
-                        self.tail.record = self.tail.record.max(header.record);
+                        self.tail.record = header.record;
                         self.apply(&changes, number).map_err(Fault::Index)?;
                     }
                     None => self.report.find(

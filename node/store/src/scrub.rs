@@ -4,6 +4,7 @@
 //! Invariant: what is reported as rotten could not be read right twice, and is still kept. Not here:
 //! how fast (the caller asks for so many bytes at a time), and the repair.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use commonhold_format::ids::{ChunkId, ContractId};
@@ -72,6 +73,7 @@ impl Store {
         if at.began == 0 {
             at.began = (store.clock)();
         }
+        let mut damaged = BTreeSet::new();
         while slice.bytes < bytes_max && !stop.is_set() {
             let numbers = store.shelf.packs.numbers();
             let Some(number) = numbers.iter().find(|number| **number >= at.pack) else {
@@ -83,10 +85,15 @@ impl Store {
             if *number != at.pack {
                 (at.pack, at.offset) = (*number, 0);
             }
-            store.scrub_pack(&mut at, bytes_max, stop, &mut slice)?;
+            if store.scrub_pack(&mut at, bytes_max, stop, &mut slice)? {
+                damaged.insert(*number);
+            }
         }
-        if slice.book_mended {
+        if !damaged.is_empty() {
             store.note_all_again()?;
+            slice.book_mended = true;
+            // Compaction takes what is left of them elsewhere.
+            damaged.into_iter().for_each(|pack| store.shelf.packs.set_damaged(pack));
         }
         store.writer.write_meta(SCRUB, scrub(&at))?;
         Ok(slice)
@@ -110,21 +117,25 @@ impl Store {
 }
 
 impl Shared {
+    /// Goes on in one pack; answers whether its header is damaged, or a record of the book is or may
+    /// have been.
     fn scrub_pack(
         &self,
         at: &mut ScrubPosition,
         bytes_max: u64,
         stop: &Stop,
         slice: &mut ScrubSlice,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let packs = &self.shelf.packs;
+        let mut damaged = false;
         let disk = |error: std::io::Error| StoreError::Read { why: error.to_string() };
         if let Some((file, len)) = packs.file(at.pack) {
             let mut walk = Walk::new(file, packs.seal, at.pack, at.offset, len);
+            damaged = at.offset == 0 && !walk.header_is_right().map_err(disk)?;
             loop {
                 if slice.bytes >= bytes_max || stop.is_set() {
                     at.offset = walk.position();
-                    return Ok(());
+                    return Ok(damaged);
                 }
                 let from = walk.position();
                 let Some(step) = walk.next().map_err(disk)? else { break };
@@ -135,20 +146,20 @@ impl Shared {
                         // Where the header of a record was damaged, only the index knows what is there.
                         let kept = self.index.kept_in(at.pack, offset..offset + len)?;
                         // If nothing is kept there it may have been a record of the book.
-                        slice.book_mended |= kept.is_empty();
+                        damaged |= kept.is_empty();
                         for (chunk, place) in kept {
                             slice.chunks += 1;
                             self.judge(chunk, place, slice)?;
                         }
                     }
                     Step::Book { offset, header } => {
-                        slice.book_mended |= !walk.book(offset, &header).is_ok_and(|it| it.is_some());
+                        damaged |= !walk.book(offset, &header).is_ok_and(|it| it.is_some());
                     }
                 }
             }
         }
         (at.pack, at.offset) = (at.pack + 1, 0);
-        Ok(())
+        Ok(damaged)
     }
 
     fn scrub_chunk(

@@ -55,6 +55,19 @@ impl Walk {
         Self { file, seal, pack, at: from.max(PACK_HEADER_LEN as u64), end }
     }
 
+    /// Is the pack's own header what it should be?
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub(crate) fn header_is_right(&self) -> io::Result<bool> {
+        if self.end < PACK_HEADER_LEN as u64 {
+            return Ok(false);
+        }
+        let mut header = [0; PACK_HEADER_LEN];
+        self.file.read(&mut header, 0)?;
+        Ok(Seal::of_pack(&header) == Some((self.pack, self.seal)))
+    }
+
     /// Where the next record begins.
     pub(crate) fn position(&self) -> u64 {
         self.at

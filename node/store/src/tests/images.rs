@@ -1,7 +1,5 @@
 //! What a disk may have after a power cut: all of it when that is little, and a sample otherwise.
 
-#![allow(dead_code)]
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 

@@ -5,8 +5,6 @@
 //! sync of the folder any. Nothing becomes durable but by a sync that ended well and began behind
 //! the write. Not here: the index's file, see `torn_index`.
 
-#![allow(dead_code)]
-
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +35,6 @@ pub(super) enum Kind {
 #[derive(Debug, Clone)]
 pub(super) struct Op {
     pub(super) kind: Kind,
-    pub(super) path: PathBuf,
     /// The bytes that are written.
     pub(super) bytes: Vec<u8>,
 }
@@ -109,7 +106,6 @@ pub(super) struct Simulated(Arc<Mutex<State>>);
 
 struct SimulatedFile {
     disk: Simulated,
-    path: PathBuf,
     inode: u64,
     file: Arc<dyn PackFile>,
 }
@@ -188,13 +184,6 @@ impl Simulated {
         self.state().syncs
     }
 
-    /// Bytes at the beginning of a file that a power cut cannot take away.
-    pub(super) fn durable(&self, path: &Path) -> u64 {
-        let state = self.state();
-        let inode = state.names.get(path).and_then(|inode| state.inodes.get(inode));
-        inode.map_or(0, |inode| inode.durable.len() as u64)
-    }
-
     /// Flips bits of a byte that is durable, behind everybody's back.
     pub(super) fn rot(&self, path: &Path, offset: usize, bits: u8) {
         let mut state = self.state();
@@ -223,7 +212,6 @@ impl Simulated {
     fn run<T>(
         &self,
         kind: Kind,
-        path: &Path,
         parts: &[&[u8]],
         partly: impl FnOnce(usize),
         run: impl FnOnce() -> io::Result<T>,
@@ -235,7 +223,7 @@ impl Simulated {
         if watch.is_none() && plan.is_none() {
             return run();
         }
-        let op = Op { kind, path: path.to_owned(), bytes: parts.concat() };
+        let op = Op { kind, bytes: parts.concat() };
         if let Some(watch) = &watch {
             watch(&op, false);
         }
@@ -254,8 +242,8 @@ impl Simulated {
         outcome
     }
 
-    fn file(&self, path: &Path, inode: u64, file: Arc<dyn PackFile>) -> Arc<dyn PackFile> {
-        Arc::new(SimulatedFile { disk: self.clone(), path: path.to_owned(), inode, file })
+    fn file(&self, inode: u64, file: Arc<dyn PackFile>) -> Arc<dyn PackFile> {
+        Arc::new(SimulatedFile { disk: self.clone(), inode, file })
     }
 }
 
@@ -263,7 +251,6 @@ impl Disk for Simulated {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn PackFile>> {
         self.run(
             Kind::Create,
-            path,
             &[],
             |_| {},
             || {
@@ -273,7 +260,7 @@ impl Disk for Simulated {
                 state.inodes.insert(inode, Inode::default());
                 state.rename(path, Some(inode));
                 drop(state);
-                Ok(self.file(path, inode, file))
+                Ok(self.file(inode, file))
             },
         )
     }
@@ -296,13 +283,12 @@ impl Disk for Simulated {
             }
         };
         drop(state);
-        Ok(self.file(path, inode, file))
+        Ok(self.file(inode, file))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.run(
             Kind::Remove,
-            path,
             &[],
             |_| {},
             || {
@@ -313,10 +299,9 @@ impl Disk for Simulated {
         )
     }
 
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+    fn sync_folder(&self, _: &Path) -> io::Result<()> {
         self.run(
             Kind::SyncFolder,
-            folder,
             &[],
             |_| {},
             || {
@@ -353,17 +338,17 @@ impl PackFile for SimulatedFile {
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk.run(Kind::Read, &self.path, &[], |_| {}, || self.file.read(bytes, offset))
+        self.disk.run(Kind::Read, &[], |_| {}, || self.file.read(bytes, offset))
     }
 
     fn write(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         let bytes = parts.concat();
         let partly = |written: usize| self.write_all(&bytes[..written.min(bytes.len())], offset).unwrap();
-        self.disk.run(Kind::Write, &self.path, parts, partly, || self.write_all(&bytes, offset))
+        self.disk.run(Kind::Write, parts, partly, || self.write_all(&bytes, offset))
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.disk.run(Kind::Allocate, &self.path, &[], |_| {}, || self.file.allocate(offset, len))
+        self.disk.run(Kind::Allocate, &[], |_| {}, || self.file.allocate(offset, len))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -374,7 +359,6 @@ impl PackFile for SimulatedFile {
         };
         self.disk.run(
             Kind::Sync,
-            &self.path,
             &[],
             |_| {},
             || {
@@ -394,7 +378,6 @@ impl PackFile for SimulatedFile {
     fn cut(&self, len: u64) -> io::Result<()> {
         self.disk.run(
             Kind::Cut,
-            &self.path,
             &[],
             |_| {},
             || {
