@@ -1,4 +1,6 @@
-//! A process that is killed at any moment, again and again, on one store.
+//! A process that is killed at any moment, again and again, on one store: while it puts, commits,
+//! removes, empties its trash, compacts and scrubs, and while it opens. `COMMONHOLD_STORE_KILLS` says
+//! how often.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -7,15 +9,27 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use commonhold_store::{ReadError, Role, Store};
+use commonhold_store::{CommitError, ReadError, Role, Stop, Store, StoreConfig, rebuild_index};
 use tempfile::TempDir;
 
-use crate::people::{Chunk, additions, chunk, deal, entries, open, root};
+use crate::people::{Chunk, additions, assert_accounts, chunk, deal, entries, root};
 
 /// Names the store's folder to the child; a test run by a person does not have it.
 const DIR: &str = "COMMONHOLD_STORE_KILL_TEST_DIR";
-const KILLS: u64 = 60;
-const THREADS: u8 = 4;
+const KILLS: &str = "COMMONHOLD_STORE_KILLS";
+const KILLS_DEFAULT: u64 = 60;
+/// After so many a new store is begun, since all that a store has ever had is looked at each time.
+const KILLS_PER_STORE: u64 = 50;
+const CONTRACTS: u8 = 4;
+
+/// A store of packs of 4 MiB whose trash has no term.
+fn config(dir: &Path) -> StoreConfig {
+    StoreConfig { trash_term_seconds: 0, ..StoreConfig::new(dir, 256 << 20) }
+}
+
+fn open(dir: &Path) -> Store {
+    Store::open(config(dir)).unwrap()
+}
 
 /// What commit `sequence` of a contract adds: a few chunks, of all sizes, some of them the same
 /// for all contracts.
@@ -73,43 +87,71 @@ fn sequence(store: &Store, contract: u8) -> u64 {
     state.and_then(|state| state.revision).map_or(0, |(last, _)| last.sequence)
 }
 
-/// The child: commits on and on, and says so once each commit has returned.
+fn say(line: std::fmt::Arguments<'_>) {
+    if writeln!(std::io::stdout(), "@{line}").is_err() {
+        std::process::exit(1);
+    }
+}
+
+/// Commits on and on, and says so once each commit has returned.
+fn commit_on(store: &Store, contract: u8) {
+    let deal = deal(contract).enter(store, Role::Provider);
+    for next in sequence(store, contract) + 1.. {
+        let chunks = added(contract, next);
+        let held = entries(store, &deal.id);
+        let removes = removed(next, held.iter().map(|entry| entry.chunk.is_some()));
+        // One that all contracts have may be let go by another before the commit.
+        loop {
+            chunks.iter().for_each(|chunk| chunk.put(store, &deal).unwrap());
+            match deal.try_commit(store, &additions(&chunks), &removes) {
+                Ok(()) => break,
+                Err(CommitError::Missing(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        say(format_args!("{contract} {next}"));
+    }
+}
+
+/// Does what a provider does for its disk.
+fn tidy_on(store: &Store) {
+    loop {
+        store.empty_trash().unwrap();
+        while let Some(done) = store.compact(&Stop::default()).unwrap() {
+            if done.deleted_bytes == 0 {
+                break;
+            }
+            say(format_args!("compacted {}", done.deleted_bytes));
+        }
+        assert!(store.scrub(1 << 20, &Stop::default()).unwrap().rot.is_empty());
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The child.
 #[test]
 fn the_child_that_is_killed() {
     let Ok(dir) = std::env::var(DIR) else { return };
-    let store = open(Path::new(&dir));
+    let store = &open(Path::new(&dir));
     thread::scope(|scope| {
-        for contract in 0..THREADS {
-            let store = &store;
-            scope.spawn(move || {
-                let deal = deal(contract).enter(store, Role::Provider);
-                let mut next = sequence(store, contract) + 1;
-                loop {
-                    let chunks = added(contract, next);
-                    let held = entries(store, &deal.id);
-                    let removes = removed(next, held.iter().map(|entry| entry.chunk.is_some()));
-                    // One that all contracts have may be let go by another before the commit.
-                    loop {
-                        chunks.iter().for_each(|chunk| chunk.put(store, &deal).unwrap());
-                        match deal.try_commit(store, &additions(&chunks), &removes) {
-                            Ok(()) => break,
-                            Err(commonhold_store::CommitError::Missing(_)) => {}
-                            Err(error) => panic!("{error}"),
-                        }
-                    }
-                    if writeln!(std::io::stdout(), "@{contract} {next}").is_err() {
-                        std::process::exit(1);
-                    }
-                    next += 1;
-                }
-            });
+        for contract in 0..CONTRACTS {
+            scope.spawn(move || commit_on(store, contract));
         }
+        scope.spawn(move || tidy_on(store));
     });
 }
 
-/// Runs a child, kills it after a while, and answers the last commit that it acknowledged of each
-/// contract.
-fn run_and_kill(dir: &Path, after: Duration) -> HashMap<u8, u64> {
+/// What a child has said.
+#[derive(Default)]
+struct Said {
+    /// The last commit that it acknowledged of each contract.
+    acknowledged: HashMap<u8, u64>,
+    /// Packs that it has compacted.
+    compacted: u64,
+}
+
+/// Runs a child, kills it after a while, and answers what it has said.
+fn run_and_kill(dir: &Path, after: Duration) -> Said {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::the_child_that_is_killed", "--nocapture", "--test-threads=1"])
         .env(DIR, dir)
@@ -119,16 +161,17 @@ fn run_and_kill(dir: &Path, after: Duration) -> HashMap<u8, u64> {
         .unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let reader = thread::spawn(move || {
-        let mut acknowledged = HashMap::new();
+        let mut it = Said::default();
         for line in stdout.lines().map_while(Result::ok) {
             // The test harness writes lines of its own. What it has left unended, ours follow on.
             let Some((_, said)) = line.split_once('@') else { continue };
-            let Some((contract, sequence)) = said.split_once(' ') else { continue };
-            if let (Ok(contract), Ok(sequence)) = (contract.parse(), sequence.parse()) {
-                acknowledged.insert(contract, sequence);
+            let Some((what, number)) = said.split_once(' ') else { continue };
+            if let (Ok(contract), Ok(sequence)) = (what.parse(), number.parse()) {
+                it.acknowledged.insert(contract, sequence);
             }
+            it.compacted += u64::from(what == "compacted");
         }
-        acknowledged
+        it
     });
     thread::sleep(after);
     child.kill().unwrap();
@@ -137,53 +180,74 @@ fn run_and_kill(dir: &Path, after: Duration) -> HashMap<u8, u64> {
     reader.join().unwrap()
 }
 
-#[test]
-fn attack_41_nothing_acknowledged_is_lost_and_nothing_wrong_served_when_the_process_is_killed() {
-    let dir = TempDir::new().unwrap();
-    let mut histories: Vec<History> = (0..THREADS).map(|_| History::default()).collect();
-    let mut progressed = 0;
-    for kill in 0..KILLS {
-        let after = Duration::from_millis(15 + (kill * 6151) % 97);
-        let acknowledged = run_and_kill(dir.path(), after);
-        progressed += u64::from(!acknowledged.is_empty());
-
-        let store = open(dir.path());
-        let mut live = HashMap::new();
-        for (contract, history) in (0..).zip(&mut histories) {
-            let last = sequence(&store, contract);
-            let acknowledged = acknowledged.get(&contract).copied().unwrap_or(history.sequence);
-            // At most the one that was under way is there without its acknowledgement.
-            assert!(
-                (acknowledged..=acknowledged + 1).contains(&last),
-                "kill {kill}, contract {contract}: {last} is there, {acknowledged} was acknowledged"
-            );
-            history.advance(contract, last);
-            let root =
-                store.contract(&deal(contract).id).and_then(|it| it.revision).map(|it| it.0.inventory_root);
-            let there = self::root(&store, &deal(contract).id).map(|(root, _)| root);
-            assert_eq!(root, there.filter(|_| last > 0));
-            let held: Vec<_> = entries(&store, &deal(contract).id).iter().map(|entry| entry.chunk).collect();
-            let expected: Vec<_> =
-                history.entries.iter().map(|chunk| chunk.as_ref().map(|chunk| chunk.id)).collect();
-            assert_eq!(held, expected);
-            live.extend(history.live().map(|chunk| (chunk.id, chunk.clone())));
-        }
-        for chunk in live.values() {
-            chunk.assert_held(&store);
-        }
-        // What nobody holds any more is not there, and neither is what was put and not committed.
-        for (contract, history) in (0..).zip(&histories) {
-            let last = history.sequence;
-            for chunk in (last.saturating_sub(5)..=last + 1).flat_map(|step| added(contract, step)) {
-                if !live.contains_key(&chunk.id) {
-                    assert!(matches!(store.read(&chunk.id), Err(ReadError::NotHeld)));
-                }
+/// Compares a store with what was acknowledged; goes on from what it has.
+fn verify(store: &Store, histories: &mut [History], acknowledged: &HashMap<u8, u64>) {
+    let mut live = HashMap::new();
+    for (contract, history) in (0..).zip(&mut *histories) {
+        let last = sequence(store, contract);
+        let acknowledged = acknowledged.get(&contract).copied().unwrap_or(history.sequence);
+        // At most the one that was under way is there without its acknowledgement.
+        assert!(
+            (acknowledged..=acknowledged + 1).contains(&last),
+            "contract {contract}: {last} is there, {acknowledged} was acknowledged"
+        );
+        history.advance(contract, last);
+        let id = deal(contract).id;
+        let signed = store.contract(&id).and_then(|it| it.revision).map(|it| it.0.inventory_root);
+        assert_eq!(signed, root(store, &id).map(|(root, _)| root).filter(|_| last > 0));
+        let held: Vec<_> = entries(store, &id).iter().map(|entry| entry.chunk).collect();
+        let expected: Vec<_> =
+            history.entries.iter().map(|chunk| chunk.as_ref().map(|chunk| chunk.id)).collect();
+        assert_eq!(held, expected);
+        live.extend(history.live().map(|chunk| (chunk.id, chunk.clone())));
+    }
+    for chunk in live.values() {
+        chunk.assert_held(store);
+    }
+    // What nobody holds any more is not there, and neither is what was put and not committed.
+    for (contract, history) in (0..).zip(&*histories) {
+        let last = history.sequence;
+        for chunk in (last.saturating_sub(5)..=last + 1).flat_map(|step| added(contract, step)) {
+            if !live.contains_key(&chunk.id) {
+                assert!(matches!(store.read(&chunk.id), Err(ReadError::NotHeld)));
             }
         }
-        let usage = store.usage();
-        assert_eq!((usage.chunks, usage.pending_bytes), (live.len() as u64, 0));
     }
-    let commits: u64 = histories.iter().map(|history| history.sequence).sum();
-    println!("{KILLS} kills, {commits} commits");
-    assert!(progressed > KILLS / 2, "only {progressed} of {KILLS} children lived to acknowledge a commit");
+    let usage = store.usage();
+    assert_eq!((usage.chunks, usage.pending_bytes), (live.len() as u64, 0));
+    assert_accounts(store);
+}
+
+fn assert_well(store: &Store) {
+    let report = store.check(&Stop::default()).unwrap();
+    assert!(report.findings.is_empty(), "{report:?}");
+}
+
+#[test]
+fn attack_41_nothing_acknowledged_is_lost_and_nothing_wrong_served_when_the_process_is_killed() {
+    let kills = std::env::var(KILLS).ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS_DEFAULT);
+    let (mut progressed, mut compacted, mut commits) = (0, 0, 0);
+    for begin in (0..kills).step_by(KILLS_PER_STORE as usize) {
+        let dir = TempDir::new().unwrap();
+        let mut histories: Vec<History> = (0..CONTRACTS).map(|_| History::default()).collect();
+        for kill in begin..kills.min(begin + KILLS_PER_STORE) {
+            // Some while it opens, most while it works.
+            let after = if kill % 5 == 4 { (kill * 7919) % 12 } else { 15 + (kill * 6151) % 97 };
+            let said = run_and_kill(dir.path(), Duration::from_millis(after));
+            progressed += u64::from(!said.acknowledged.is_empty());
+            compacted += said.compacted;
+            verify(&open(dir.path()), &mut histories, &said.acknowledged);
+        }
+        commits += histories.iter().map(|history| history.sequence).sum::<u64>();
+        assert_well(&open(dir.path()));
+        // The packs alone say the same.
+        std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+        let report = rebuild_index(&config(dir.path())).unwrap();
+        assert!(report.findings.is_empty(), "{report:?}");
+        let store = open(dir.path());
+        verify(&store, &mut histories, &HashMap::new());
+        assert_well(&store);
+    }
+    println!("{kills} kills, {commits} commits, {compacted} packs compacted");
+    assert!(progressed > kills / 3, "only {progressed} of {kills} children lived to acknowledge a commit");
 }
