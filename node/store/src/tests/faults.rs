@@ -16,6 +16,9 @@ use crate::opening::Setup;
 use crate::{Role, Stop, Store};
 
 const PACK_LEN: u64 = 4000;
+/// Operations of a compaction that was told to stop: a record, perhaps in a new pack, what commits it,
+/// and what deletes a pack that was done with.
+const STOPS_WITHIN: u64 = 12;
 
 /// What became of something that may have met a fault.
 fn go_on(world: &World, error: &StoreError, fault: Fault) {
@@ -209,9 +212,9 @@ fn compaction_can_be_stopped_at_any_operation_and_is_finished_by_the_next() {
             world.commit(at, &[], &live[..live.len() * 2 / 3]);
         }
         world.store.empty_trash().unwrap();
-        let (stop, count) = (Arc::new(Stop::default()), AtomicU64::new(0));
+        let (stop, count) = (Arc::new(Stop::default()), Arc::new(AtomicU64::new(0)));
         world.disk.watch({
-            let stop = stop.clone();
+            let (stop, count) = (stop.clone(), count.clone());
             move |_, after| {
                 if after && count.fetch_add(1, Ordering::Relaxed) == number {
                     stop.stop();
@@ -221,6 +224,9 @@ fn compaction_can_be_stopped_at_any_operation_and_is_finished_by_the_next() {
         while world.store.compact(&stop).unwrap().is_some_and(|done| done.deleted_bytes > 0) {}
         world.disk.watch_no_more();
         let stopped = stop.is_set();
+        // What was copied is committed, and no more is.
+        let surplus = count.load(Ordering::Relaxed).saturating_sub(number + 1);
+        assert!(!stopped || surplus <= STOPS_WITHIN, "{surplus} operations after the stop");
         assert_accounts(&world.store);
         world.cut(2);
         compact(&world.store);

@@ -215,6 +215,15 @@ fn puts_reads_and_proofs_go_on_while_packs_are_compacted() {
     compact(&store);
 }
 
+/// Ends a watch when it is dropped.
+struct Unwatch<'a>(&'a Simulated);
+
+impl Drop for Unwatch<'_> {
+    fn drop(&mut self) {
+        self.0.watch_no_more();
+    }
+}
+
 /// What compaction does with the disk between two syncs of its own.
 #[derive(Default)]
 struct Batches {
@@ -307,6 +316,9 @@ fn compaction_goes_in_small_batches_within_its_reserve_and_no_put_waits_for_them
                 }
             }
         });
+        // Also when something below fails: the thread above waits for what the watch sends.
+        let _unwatched = Unwatch(&disk);
+        drop((to_put, put_done));
         let mut deleted = 0;
         while let Some(compacted) = store.compact(&Stop::default()).unwrap() {
             deleted += compacted.deleted_bytes;
@@ -315,8 +327,6 @@ fn compaction_goes_in_small_batches_within_its_reserve_and_no_put_waits_for_them
             }
         }
         assert!(deleted >= PACK_LEN, "{deleted}");
-        disk.watch_no_more();
-        drop((to_put, put_done));
     });
     let batches = batches.lock().unwrap();
     assert!(batches.batches > 2, "{} batches", batches.batches);
