@@ -201,13 +201,6 @@ fn mistakes_get_sentences_and_lose_nothing() {
     let missing = net.refused(&["put", temp.path().join("missing").to_str().unwrap()]);
     assert!(missing.contains("missing") && missing.contains("No such file"), "{missing}");
 
-    // Disk quota: 6 providers of 24 MiB hold less than 80 MiB of file.
-    let large = temp.path().join("large");
-    fs::write(&large, noise(80 << 20, 6)).unwrap();
-    let full = net.refused(&["put", large.to_str().unwrap()]);
-    assert!(full.contains("free") || full.contains("room"), "{full}");
-    assert!(net.refused(&["ls", "/large"]).contains("/large"));
-
     // A file that grows while it is being read.
     let growing = temp.path().join("growing");
     let mut writer = fs::File::create(&growing).unwrap();
@@ -225,6 +218,8 @@ fn mistakes_get_sentences_and_lose_nothing() {
     assert!(changed.contains("growing") && changed.contains("changed"), "{changed}");
     assert!(net.refused(&["ls", "/growing"]).contains("/growing"));
 
+    let large = temp.path().join("large");
+    fs::write(&large, noise(80 << 20, 6)).unwrap();
     // Ctrl-C during put.
     let mut put = Command::new(PROGRAM)
         .arg("--data-dir")
@@ -237,6 +232,12 @@ fn mistakes_get_sentences_and_lose_nothing() {
     signal(put.id(), "INT");
     assert!(!put.wait().unwrap().success());
     assert!(net.refused(&["ls", "/fifo"]).contains("/fifo"));
+
+    // Disk quota: 6 providers of 24 MiB hold less than 80 MiB of file. Last: what was removed again is in
+    // their trash.
+    let full = net.refused(&["put", large.to_str().unwrap()]);
+    assert!(full.contains("free") || full.contains("room"), "{full}");
+    assert!(net.refused(&["ls", "/large"]).contains("/large"));
 
     // What was there before is untouched.
     let out = temp.path().join("out");
