@@ -21,6 +21,7 @@ use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
 use crate::owner::Owner;
+use crate::progress::human;
 use crate::provider::Provider;
 use crate::upkeep::{self, Damage};
 use crate::vault::Vault;
@@ -113,6 +114,18 @@ pub fn store_check(report: CheckReport) -> types::StoreCheck {
     }
 }
 
+/// What to do when the disk has less than is lent.
+fn short_of_space(store: &Store) -> Option<String> {
+    let (room, free) = (store.room(), store.usage().free_bytes);
+    (room < free).then(|| {
+        format!(
+            "the store's disk has room for {} of the {} that are lent and free: free space on it, or lend less",
+            human(room),
+            human(free)
+        )
+    })
+}
+
 fn scrub_status(store: &Store, damage: &Damage) -> types::ScrubStatus {
     let found = damage.scrubbed();
     // A store whose index cannot be read says so elsewhere.
@@ -187,6 +200,7 @@ impl Api {
         problems.extend(quarantine.as_ref().map(|why| format!("this node is in quarantine: {why}")));
         let store = self.vault().store().ok();
         let lent = store.as_ref().filter(|_| self.lends);
+        problems.extend(lent.and_then(short_of_space));
         let mut drive_status = None;
         if let Some((owner, drive)) = self.owner_half() {
             let (agent, absent) = (owner.clone(), self.absent_after_seconds);

@@ -343,7 +343,7 @@ impl Announcer {
     fn write(&self) -> Result<Vec<u8>> {
         let offer = self.offer.map(|(prices, term_seconds_max)| Offer {
             // A disk that is not well takes nothing.
-            free_bytes: self.vault.sound().map_or(0, |store| store.usage().free_bytes),
+            free_bytes: self.vault.sound().map_or(0, |store| store.room()),
             prices,
             term_seconds_max,
         });

@@ -249,10 +249,11 @@ impl Provider {
         if let Ok(state) = self.state(id).await {
             return Ok(Response::Note { note: state.note.to_bytes() });
         }
-        let usage = self.store()?.usage();
+        let store = self.store()?;
+        let (usage, room) = blocking(move || (store.usage(), store.room())).await?;
         let capacity = Capacity {
             allotted_bytes: usage.allotted_bytes,
-            used_bytes: usage.allotted_bytes - usage.free_bytes,
+            used_bytes: usage.allotted_bytes.saturating_sub(room),
             promised_bytes: 0,
         };
         let me = (self.party.id(), self.net.node());

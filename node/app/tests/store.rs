@@ -102,7 +102,7 @@ fn rot(node: &Node) -> String {
     panic!("there is no chunk");
 }
 
-/// used + trash + dead + reserve + free = lent, by the line that a check prints.
+/// used + trash + dead + reserve + free = disk allotted, by the line that a check prints.
 fn assert_accounts(node: &Node) {
     let printed = node.ok(&["store", "check"]);
     let line = printed.lines().last().unwrap();

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::{Errno, pwritev};
 
 /// Where packs are.
@@ -23,6 +23,8 @@ pub(crate) trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Bytes that the folder's file system has for this user.
+    fn available(&self, folder: &Path) -> io::Result<u64>;
 }
 
 /// A pack's file. Writes are durable after the next [`PackFile::sync`] that began after them.
@@ -58,6 +60,11 @@ impl Disk for FileSystem {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         sync_folder(folder)
+    }
+
+    fn available(&self, folder: &Path) -> io::Result<u64> {
+        let found = statvfs(folder)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 }
 

@@ -258,6 +258,13 @@ impl Store {
         self.0.shelf.abandon(contract)
     }
 
+    /// Bytes that puts can still bring: what is free by the accounts, or less when the file system
+    /// has less, what compaction and the index may need left out of it. 0 when it cannot be asked.
+    pub fn room(&self) -> u64 {
+        // Asked again at the next look, and by each put.
+        self.0.shelf.packs.room().unwrap_or(0).min(self.usage().free_bytes)
+    }
+
     /// How the disk is used.
     pub fn usage(&self) -> Usage {
         let figures = self.0.shelf.packs.figures();

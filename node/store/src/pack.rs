@@ -34,6 +34,8 @@ const DEAD_MIN_SHARE: u64 = 64;
 /// Space is taken on the disk in steps of this: writes are faster where it is there, and that it is
 /// not is noticed when nothing was promised yet.
 const ALLOCATION_STEP: u64 = 128 << 20;
+/// Puts leave so much of the file system free for the index, beside what compaction may need.
+const INDEX_HEADROOM: u64 = 16 << 20;
 
 /// How long packs are in a store that may hold so much.
 pub(crate) fn pack_len(allotted_bytes: u64) -> u64 {
@@ -220,8 +222,10 @@ impl Packs {
             }
         }
         let pending = Tally { bytes: needed, records: 1 };
+        let is_put = matches!(purpose, Purpose::Put { .. });
+        let parts: [&[u8]; 3] = [&header, bytes, roots];
         let (pack, offset, _) =
-            self.write(&[&header, bytes, roots], |pack| pack.pending = pack.pending.plus(pending))?;
+            self.write(&parts, is_put, |pack| pack.pending = pack.pending.plus(pending))?;
         Ok(Place { pack, offset, len })
     }
 
@@ -234,7 +238,7 @@ impl Packs {
         let _turn = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
         self.halt.check()?;
         let book_bytes = (BOOK_HEADER_LEN + changes.len()) as u64;
-        let written = self.write(&[&header, changes], |pack| pack.figures.book_bytes += book_bytes);
+        let written = self.write(&[&header, changes], false, |pack| pack.figures.book_bytes += book_bytes);
         match written {
             Ok((pack, offset, mark)) => Ok((Tail { pack, offset: offset + book_bytes, record }, mark)),
             Err(PutError::Failed(error)) => Err(error),
@@ -244,12 +248,17 @@ impl Packs {
 
     /// Writes a record at the end of the current pack; answers its pack, its first byte, and the mark
     /// that a sync must reach. Only for the holder of `appending`.
-    fn write(&self, parts: &[&[u8]], enter: impl FnOnce(&mut Pack)) -> Result<(u32, u64, u64), PutError> {
+    fn write(
+        &self,
+        parts: &[&[u8]],
+        is_put: bool,
+        enter: impl FnOnce(&mut Pack),
+    ) -> Result<(u32, u64, u64), PutError> {
         let needed = parts.iter().map(|part| part.len() as u64).sum();
         let refused = |error: io::Error| {
             if is_full(&error) { PutError::DiskFull } else { PutError::Failed(self.halt.stop(error)) }
         };
-        let (number, offset, file) = self.reserve(needed).map_err(refused)?;
+        let (number, offset, file) = self.reserve(needed, is_put).map_err(refused)?;
         let outcome = file.write(parts, offset);
         let mut state = self.state();
         let state = &mut *state;
@@ -284,7 +293,7 @@ impl Packs {
 
     /// The next place to write to, with its pack pinned; begins a new pack when the record does not
     /// fit the current one. Only for the holder of `appending`, who alone changes `current`.
-    fn reserve(&self, needed: u64) -> io::Result<(u32, u64, Arc<dyn PackFile>)> {
+    fn reserve(&self, needed: u64, is_put: bool) -> io::Result<(u32, u64, Arc<dyn PackFile>)> {
         if self.begins_pack(needed) {
             self.begin()?;
         }
@@ -296,12 +305,7 @@ impl Packs {
         drop(state);
         let end = offset + needed;
         if end > allocated {
-            // On a disk with less, what the record needs.
-            let ahead = self.pack_len_max.min(allocated + ALLOCATION_STEP).max(end);
-            let taken = match file.allocate(allocated, ahead - allocated) {
-                Err(error) if is_full(&error) => file.allocate(allocated, end - allocated).map(|()| end),
-                taken => taken.map(|()| ahead),
-            };
+            let taken = self.allocate(&*file, allocated, end, is_put);
             let mut state = self.state();
             let pack = state.packs.get_mut(&number).expect("the pack is pinned");
             match taken {
@@ -313,6 +317,34 @@ impl Packs {
             }
         }
         Ok((number, offset, file))
+    }
+
+    /// Takes space on the disk for a pack up to `end`, and ahead of it where there is plenty. Puts leave
+    /// the headroom to others.
+    fn allocate(&self, file: &dyn PackFile, allocated: u64, end: u64, is_put: bool) -> io::Result<u64> {
+        let spare = self.disk.available(&self.dir)?.saturating_sub(self.headroom());
+        if is_put && end - allocated > spare {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let ahead = self.pack_len_max.min(allocated + spare.min(ALLOCATION_STEP)).max(end);
+        match file.allocate(allocated, ahead - allocated) {
+            Err(error) if is_full(&error) => file.allocate(allocated, end - allocated).map(|()| end),
+            taken => taken.map(|()| ahead),
+        }
+    }
+
+    /// What of the file system puts leave to compaction and to the index.
+    fn headroom(&self) -> u64 {
+        self.pack_len_max + INDEX_HEADROOM
+    }
+
+    /// Bytes that puts can still bring to the file system, whatever the allotment says.
+    pub(crate) fn room(&self) -> io::Result<u64> {
+        let available = self.disk.available(&self.dir)?;
+        let state = self.state();
+        let current = state.current.and_then(|number| state.packs.get(&number));
+        let ahead = current.map_or(0, |pack| pack.allocated.saturating_sub(pack.len));
+        Ok(available.saturating_sub(self.headroom()) + ahead)
     }
 
     /// Begins a new pack. Only for the holder of `appending`.

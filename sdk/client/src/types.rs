@@ -124,7 +124,7 @@ impl Storage {
             0 => String::new(),
             excess => format!(" + excess {}", human(excess)),
         };
-        format!("{} = lent {}{excess}", terms.join(" + "), human(self.allotted_bytes))
+        format!("{} = disk allotted {}{excess}", terms.join(" + "), human(self.allotted_bytes))
     }
 }
 

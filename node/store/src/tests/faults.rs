@@ -139,6 +139,32 @@ fn open(dir: &Path, disk: &Simulated) -> Store {
 }
 
 #[test]
+fn puts_leave_what_compaction_and_the_index_may_need() {
+    const HEADROOM: u64 = (64 << 10) + (16 << 20);
+    let dir = scratch();
+    let disk = Simulated::default();
+    let store = open(dir.path(), &disk);
+    let deal = deal(1).enter(&store, Role::Provider);
+    let chunks: Vec<Chunk> = (0..40).map(|seed| chunk(seed, 20_000)).collect();
+    assert_eq!(store.room(), store.usage().free_bytes);
+    deal.keep(&store, &chunks[..20]);
+    disk.has(HEADROOM);
+    // What was allocated before is used up, and no more.
+    let taken = chunks[20..].iter().take_while(|chunk| chunk.put(&store, &deal).is_ok()).count();
+    assert!(taken < 4, "{taken}");
+    assert!(store.room() < chunks[0].record_len());
+    assert!(matches!(chunks[39].put(&store, &deal), Err(PutError::DiskFull)));
+    assert!(store.failure().is_none());
+    // Removing, committing and compacting go on.
+    deal.commit(&store, &additions(&chunks[20..20 + taken]), &(0..15).collect::<Vec<_>>());
+    store.empty_trash().unwrap();
+    assert!(compact(&store) > 0);
+    disk.has(HEADROOM + 25_000);
+    chunks[39].put(&store, &deal).unwrap();
+    assert_accounts(&store);
+}
+
+#[test]
 fn a_chunk_that_the_disk_does_not_give_is_neither_lost_nor_damaged() {
     let dir = scratch();
     let disk = Simulated::default();

@@ -80,6 +80,8 @@ struct State {
     clock: u64,
     syncs: u64,
     sync_takes: Duration,
+    /// What the file system has; by default more than anybody needs.
+    available: Option<u64>,
     plan: Option<Plan>,
     watch: Option<Watch>,
 }
@@ -164,6 +166,11 @@ impl Simulated {
             let hit = op.kind == Kind::Write && std::mem::take(&mut *armed.lock().unwrap());
             hit.then_some(Fault::Io(bytes))
         });
+    }
+
+    /// Lets the file system have so much, whatever is written.
+    pub(super) fn has(&self, available: u64) {
+        self.state().available = Some(available);
     }
 
     pub(super) fn sync_takes(&self, time: Duration) {
@@ -297,6 +304,10 @@ impl Disk for Simulated {
                 Ok(())
             },
         )
+    }
+
+    fn available(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.state().available.unwrap_or(u64::MAX >> 1))
     }
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
