@@ -233,6 +233,15 @@ fn unreadable(error: std::io::Error) -> StoreError {
     StoreError::Read { why }
 }
 
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        // Copies that no transaction names, because of an error.
+        for (_, _, to) in &self.copied {
+            self.store.shelf.packs.give_up(to);
+        }
+    }
+}
+
 impl Work<'_> {
     fn run(mut self, stop: &Stop) -> Result<Compacted, StoreError> {
         let packs = &self.store.shelf.packs;

@@ -89,7 +89,11 @@ fn fail_each(kind: Kind, fault: Fault) -> u64 {
             world.cut(2);
         }
         if !met || world.store.failure().is_none() {
-            // It goes on as if nothing had been, in the same process.
+            // It goes on as if nothing had been, in the same process, and nothing waits for ever.
+            world.deals.iter().for_each(|deal| {
+                world.store.abandon(&deal.id);
+            });
+            assert_eq!(world.store.usage().pending_bytes, 0, "{kind:?} {number}");
             let chunks = world.fresh(3);
             world.keep(0, &chunks);
             while !world.store.scrub(1 << 30, &Stop::default()).unwrap().lap_ended {}
