@@ -20,7 +20,7 @@ use crate::figures::PackFigures;
 use crate::index::journal::{self, Booked};
 use crate::index::value::{self, expiry_key, hashes_key, holding_key};
 use crate::index::{CHUNKS, CONTRACTS, Held, Index, TRASH, Table, Trashed, unreadable};
-use crate::inventory::rebuild_hashes;
+use crate::inventory::{BLOCK, rebuild_hashes};
 use crate::layout::Layout;
 use crate::opening::{files, read_header};
 use crate::pack::{Tail, pack_path};
@@ -339,33 +339,34 @@ impl Rebuild<'_> {
         state: &ContractState,
         lost: &HashMap<Vec<u8>, bool>,
     ) -> Result<(), StoreError> {
-        if state.given_up {
-            self.report.contracts += 1;
-            return Ok(());
-        }
-        let entries = match self.entries(id)? {
+        let entries = match self.entries(id, state.given_up)? {
             Ok(entries) => entries,
             Err(why) => return self.leave_out(&id.0, &why),
         };
-        let rebuilt = match rebuild_hashes(entries.iter().copied()) {
-            Ok(rebuilt) if rebuilt.shape == state.shape() => rebuilt,
-            Ok(_) => return self.leave_out(&id.0, "its entries do not give the root of its last revision"),
-            Err(error) => return self.leave_out(&id.0, &error.to_string()),
-        };
-        let tables = self.index.tables;
-        for batch in rebuilt.hashes.chunks(BATCH) {
-            self.write(|txn| {
-                for (level, block, hashes) in batch {
-                    let key = hashes_key(id, *level, *block);
-                    tables.hashes.put(txn, &key, &value::hashes(hashes)).map_err(unreadable)?;
+        // Of one that is being given up a part may be gone already.
+        if !state.given_up {
+            let rebuilt = match rebuild_hashes(entries.iter().map(|(_, entry)| *entry)) {
+                Ok(rebuilt) if rebuilt.shape == state.shape() => rebuilt,
+                Ok(_) => {
+                    return self.leave_out(&id.0, "its entries do not give the root of its last revision");
                 }
-                Ok(())
-            })?;
+                Err(error) => return self.leave_out(&id.0, &error.to_string()),
+            };
+            for batch in rebuilt.hashes.chunks(BATCH) {
+                self.write(|txn| {
+                    for (level, block, hashes) in batch {
+                        let key = hashes_key(id, *level, *block);
+                        let hashes_table = self.index.tables.hashes;
+                        hashes_table.put(txn, &key, &value::hashes(hashes)).map_err(unreadable)?;
+                    }
+                    Ok(())
+                })?;
+            }
         }
+        let tables = self.index.tables;
         let provided = state.role == Role::Provider;
         let mut missing = Vec::new();
-        let held: Vec<(u64, &InventoryEntry)> = (0..).zip(&entries).collect();
-        for batch in held.chunks(BATCH) {
+        for batch in entries.chunks(BATCH) {
             self.write(|txn| {
                 for (index, entry) in batch {
                     let Some(chunk) = entry.chunk else { continue };
@@ -392,21 +393,27 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    /// The entries of a contract, or why they are none.
-    fn entries(&self, id: &ContractId) -> Result<Result<Vec<InventoryEntry>, String>, StoreError> {
+    /// The entries of a contract with their index, or why they are none. The first blocks of one that
+    /// is being given up may be gone.
+    fn entries(
+        &self,
+        id: &ContractId,
+        given_up: bool,
+    ) -> Result<Result<Vec<(u64, InventoryEntry)>, String>, StoreError> {
         self.index.read(|tables, txn| {
-            let mut entries = Vec::new();
-            for (block, item) in (0..).zip(tables.entries.prefix_iter(txn, &id.0).map_err(unreadable)?) {
+            let mut all = Vec::new();
+            for (number, item) in (0..).zip(tables.entries.prefix_iter(txn, &id.0).map_err(unreadable)?) {
                 let (key, bytes) = item.map_err(unreadable)?;
-                if key != value::entries_key(id, block) {
-                    return Ok(Err(format!("block {block} of its entries is missing")));
+                let block = key.last_chunk().map_or(number, |block| u64::from_be_bytes(*block));
+                if key != value::entries_key(id, block) || (block != number && !given_up) {
+                    return Ok(Err(format!("block {number} of its entries is missing")));
                 }
                 match value::to_entries(bytes) {
-                    Ok(more) => entries.extend(more),
+                    Ok(entries) => all.extend((block * BLOCK as u64..).zip(entries)),
                     Err(why) => return Ok(Err(format!("block {block} of its entries: {why}"))),
                 }
             }
-            Ok(Ok(entries))
+            Ok(Ok(all))
         })
     }
 
