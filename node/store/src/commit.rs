@@ -35,8 +35,9 @@ impl Store {
     ///
     /// On the provider's side every added chunk must have been [put](Store::put), be held under
     /// another contract, or be in the trash; concurrent commits share syncs. On the owner's side
-    /// the lost marks of added chunks are cleared. The same revision again changes nothing and is a
-    /// success. spec/store.md, "Commit".
+    /// the lost marks of added chunks are cleared. The same revision again is a success and changes
+    /// nothing, but that records that were put in the place of damaged ones are durable with it.
+    /// spec/store.md, "Commit".
     ///
     /// # Errors
     /// [`CommitError`]; nothing has changed then.
@@ -61,7 +62,7 @@ impl Store {
         let turn = page.turn();
         let state = page.state();
         if state.revision.as_ref().is_some_and(|(_, last)| last.text() == note.text()) {
-            return Ok(());
+            return store.heal(&state, adds);
         }
         let plan = store.plan(id, &state, adds, removes)?;
         if !Preview::new(&state, &plan.changed.shape).is(revision) {
@@ -126,6 +127,23 @@ impl Shared {
         // What was removed and added again is held.
         let removed = removed.into_iter().filter(|chunk| !appended.contains_key(chunk)).collect();
         Ok(Plan { changed: edit.finish()?, removed, held })
+    }
+
+    /// Makes durable what was put in the place of damaged records, for a commit that is there already.
+    /// The caller has the contract's turn.
+    fn heal(&self, state: &ContractState, adds: &[Addition]) -> Result<(), CommitError> {
+        if state.role != Role::Provider {
+            return Ok(());
+        }
+        let id = state.contract.id();
+        // Held up to the end, as below.
+        let staged = self.shelf.stage(&id, adds)?;
+        // As healed ones: what is not held gets no place by being added again.
+        let healed: Vec<_> = staged.added.iter().chain(&staged.healed).copied().collect();
+        if !healed.is_empty() {
+            self.writer.write_revision(NewRevision::again(id, state.clone(), healed))?;
+        }
+        Ok(())
     }
 
     /// Makes a change durable.

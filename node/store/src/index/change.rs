@@ -42,6 +42,24 @@ pub(crate) struct NewRevision {
     pub(crate) trash_ends: u64,
 }
 
+impl NewRevision {
+    /// The last revision again, with records that replace damaged ones.
+    pub(crate) fn again(id: ContractId, state: ContractState, healed: Vec<(ChunkId, Place)>) -> Self {
+        Self {
+            state,
+            id,
+            entries: Vec::new(),
+            hashes: Vec::new(),
+            removed: Vec::new(),
+            held: Vec::new(),
+            added: Vec::new(),
+            healed,
+            elsewhere: Vec::new(),
+            trash_ends: 0,
+        }
+    }
+}
+
 /// How writing a revision came out.
 pub(crate) enum Written {
     /// It is durable.

@@ -256,6 +256,44 @@ fn attack_41_a_scrub_finds_rot_and_mends_what_it_can() {
 }
 
 #[test]
+fn attack_41_a_commit_that_is_sent_again_is_a_success_when_what_was_healed_is_durable() {
+    let dir = TempDir::new().unwrap();
+    let chunks: Vec<Chunk> = (0..3).map(|seed| chunk(seed, 1000)).collect();
+    {
+        let store = open(dir.path());
+        deal(1).enter(&store, Role::Provider).keep(&store, &chunks);
+        deal(2).enter(&store, Role::Provider).commit(&store, &additions(&chunks[..2]), &[]);
+    }
+    chunks.iter().for_each(|chunk| flip(dir.path(), chunk, 88));
+    {
+        let store = open(dir.path());
+        let again = |salt, adds: &[Chunk]| {
+            let (revision, note) = store.contract(&deal(salt).id).unwrap().revision.unwrap();
+            store.commit(&deal(salt).id, &revision, &note, &additions(adds), &[]).unwrap();
+        };
+        // The owner's own, and one that was put under another contract.
+        chunks[0].put(&store, &deal(1)).unwrap();
+        chunks[1].put(&store, &deal(1)).unwrap();
+        again(2, &chunks[1..2]);
+        assert_eq!(store.usage().pending_bytes, chunks[0].record_len());
+        again(1, &[]);
+        assert_eq!(store.usage().pending_bytes, 0);
+        // What no contract holds does not get in this way.
+        let other = chunk(9, 1000);
+        other.put(&store, &deal(1)).unwrap();
+        again(1, std::slice::from_ref(&other));
+        assert_eq!(store.usage().chunks, 3);
+    }
+    let store = open(dir.path());
+    chunks[..2].iter().for_each(|chunk| chunk.assert_held(&store));
+    assert!(matches!(store.read(&chunks[2].id), Err(ReadError::Damaged { .. })));
+    assert!(matches!(store.read(&chunk(9, 1000).id), Err(ReadError::NotHeld)));
+    chunks[2].put(&store, &deal(1)).unwrap();
+    deal(1).commit(&store, &[], &[]);
+    assert_clean(&store);
+}
+
+#[test]
 fn a_scrub_goes_on_where_it_was_after_a_restart() {
     let dir = TempDir::new().unwrap();
     let chunks: Vec<Chunk> = (0..20).map(|seed| chunk(seed, 10_000)).collect();
