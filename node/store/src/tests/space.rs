@@ -12,7 +12,7 @@ use std::time::Duration;
 use commonhold_format::tree::{leaf_hash, verify_path};
 
 use super::people::{Chunk, ENDS, additions, assert_accounts, chunk, deal, entries};
-use super::simulated::{Kind, Simulated, scratch};
+use super::simulated::{Fault, Kind, Simulated, scratch};
 use crate::error::{PutError, ReadError};
 use crate::opening::Setup;
 use crate::{Role, Stop, Store, StoreConfig};
@@ -106,6 +106,38 @@ fn a_contract_that_has_ended_gives_its_space_back_after_its_grace() {
     assert!(usage.dead_bytes < 64 << 10, "{usage:?}");
     // Its book is kept: it may have receipts to come.
     assert_eq!(store.contract(&ended.id).unwrap().revision.unwrap().0.sequence, 1);
+}
+
+#[test]
+fn a_contract_that_was_being_given_up_when_the_index_was_lost_still_gives_its_space_back() {
+    let dir = scratch();
+    let disk = Simulated::default();
+    let chunks: Vec<Chunk> = (0..60).map(|seed| chunk(seed, 3000)).collect();
+    let set = |setup: &mut Setup, _: &mut StoreConfig| {
+        setup.disk = Arc::new(disk.clone());
+        setup.clock = Arc::new(|| ENDS + 1_000_000);
+    };
+    {
+        let store = open(dir.path(), set);
+        let deal = deal(1).enter(&store, Role::Provider);
+        deal.keep(&store, &chunks);
+        // The contract is marked, and then the disk fails.
+        let syncs = AtomicU64::new(0);
+        disk.fail(move |op| {
+            let fails = op.kind == Kind::Sync && syncs.fetch_add(1, Ordering::Relaxed) == 1;
+            fails.then_some(Fault::Io(0))
+        });
+        assert!(store.give_up_ended().is_err());
+        disk.work_again();
+    }
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    crate::rebuild_index(&StoreConfig::new(dir.path(), 1 << 30)).unwrap();
+    let store = open(dir.path(), set);
+    store.give_up_ended().unwrap();
+    assert_eq!(store.usage().trash_bytes, sum(&chunks));
+    store.empty_trash().unwrap();
+    compact(&store);
+    assert_eq!(store.usage().live_bytes, 0);
 }
 
 /// Puts and commits on and on until `ended`; answers the chunks.
