@@ -249,11 +249,12 @@ impl Provider {
         if let Ok(state) = self.state(id).await {
             return Ok(Response::Note { note: state.note.to_bytes() });
         }
-        let store = self.store()?;
-        let (usage, room) = blocking(move || (store.usage(), store.room())).await?;
+        // By the accounts: what the file system has moves with everything else on it, and a contract
+        // is a limit and no reservation.
+        let usage = self.store()?.usage();
         let capacity = Capacity {
             allotted_bytes: usage.allotted_bytes,
-            used_bytes: usage.allotted_bytes.saturating_sub(room),
+            used_bytes: usage.allotted_bytes - usage.free_bytes,
             promised_bytes: 0,
         };
         let me = (self.party.id(), self.net.node());
