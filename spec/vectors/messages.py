@@ -353,7 +353,44 @@ RECORD = {
     "evidence": sha(b"evidence").hex(),
     "time": "1750086002",
 }
-KINDS = {"contract": CONTRACT, "revision": REVISION, "receipt": RECEIPT, "audit-intent": INTENT, "audit-record": RECORD}
+PAYMENT = {
+    "payer": CONTRACT["owner"],
+    "payee": CONTRACT["provider"],
+    "sequence": "3",
+    "paid_microcredits": "25000000",
+    "reference": sha(b"invoice").hex(),
+    "time": "1750090000",
+}
+GUARANTOR = sha(b"guarantor").hex()
+TRUST = {
+    "guarantor": GUARANTOR,
+    "creditor": CONTRACT["provider"],
+    "debtor": CONTRACT["owner"],
+    "sequence": "1",
+    "limit_microcredits": "5000000",
+    "ends": "1781536000",
+}
+CLAIM = {
+    "contract": CONTRACT_ID,
+    "sequence": "3",
+    "revision": "3",
+    "until": "1750172800",
+    "byte_seconds": str(10485760 * 169200),
+    "egress_bytes": "5242880",
+    "audits_passed": "7",
+    "owed_microcredits": amount((1000000, 100000, 100), 10485760 * 169200, 5242880, 7),
+    "time": "1750172800",
+}
+KINDS = {
+    "contract": CONTRACT,
+    "revision": REVISION,
+    "receipt": RECEIPT,
+    "audit-intent": INTENT,
+    "audit-record": RECORD,
+    "payment": PAYMENT,
+    "trust": TRUST,
+    "claim": CLAIM,
+}
 SECONDS_MAX = "253402300799"
 U64_MAX = str(2**64 - 1)
 
@@ -475,6 +512,20 @@ def statements():
     bad_statement("record-passed-lost", "passed with a lost chunk", "audit-record", "lost_chunks", "1")
     bad_statement("record-leaves", "65 leaves", "audit-record", "leaves", "65")
     bad_statement("record-offline-leaves", "offline, and leaves shown", "audit-record", "outcome", "offline", at="leaves")
+
+    bad_statement("payment-0", "a payment before the first", "payment", "sequence", "0")
+    bad_statement("payment-self", "a payment to oneself", "payment", "payee", PAYMENT["payer"])
+    bad_statement("payment-amount", "2^63 paid", "payment", "paid_microcredits", str(2**63))
+    bad_statement("payment-time", "a time after the year 9999", "payment", "time", str(int(SECONDS_MAX) + 1))
+    bad_statement("trust-0", "a trust line before the first", "trust", "sequence", "0")
+    bad_statement("trust-self", "a guarantor that answers to itself", "trust", "creditor", TRUST["guarantor"])
+    bad_statement("trust-own-debt", "a guarantor of its own debt", "trust", "debtor", TRUST["guarantor"])
+    bad_statement("trust-creditor-debt", "a creditor that owes itself", "trust", "debtor", TRUST["creditor"])
+    bad_statement("trust-limit", "a limit of 2^63", "trust", "limit_microcredits", str(2**63))
+    bad_statement("claim-0", "a claim of no receipt", "claim", "sequence", "0")
+    bad_statement("claim-revision-0", "a claim about nothing held", "claim", "revision", "0")
+    bad_statement("claim-future", "time that had not passed", "claim", "until", str(int(CLAIM["time"]) + 1))
+    bad_statement("claim-amount", "a claim of 2^63", "claim", "owed_microcredits", str(2**63))
 
     good = text_of("revision", REVISION)
     rows = good.splitlines(keepends=True)

@@ -96,7 +96,7 @@ fn key_of(note: &SignedNote) -> Option<Key> {
         Statement::Contract(contract) => Some(Key::Contract(contract.id())),
         Statement::Revision(it) => Some(Key::Numbered(it.contract, Subject::Revision, it.sequence)),
         Statement::Receipt(it) => Some(Key::Numbered(it.contract, Subject::Receipt, it.sequence)),
-        Statement::AuditIntent(_) | Statement::AuditRecord(_) => None,
+        _ => None,
     }
 }
 

@@ -6,8 +6,8 @@ use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use commonhold_format::keys::PartyKey;
 use commonhold_format::note::SignedNote;
 use commonhold_format::statement::{
-    AMOUNT_MAX, AuditIntent, AuditOutcome, AuditRecord, Checkpoint, Contract, Prices, Receipt, Revision,
-    SECONDS_MAX, Statement, TEXT_LEN_MAX,
+    AMOUNT_MAX, AuditIntent, AuditOutcome, AuditRecord, Checkpoint, Claim, Contract, Payment, Prices,
+    Receipt, Revision, SECONDS_MAX, Statement, TEXT_LEN_MAX, Trust,
 };
 use proptest::prelude::*;
 
@@ -69,6 +69,44 @@ fn revision() -> impl Strategy<Value = Statement> {
     )
 }
 
+fn money() -> impl Strategy<Value = Statement> {
+    let parties = any::<([u8; 32], [u8; 32], [u8; 32])>();
+    let parties = parties.prop_filter("three parties", |(a, b, c)| a != b && b != c && a != c);
+    let totals = any::<(u128, u64, u64)>();
+    let times = (0..=SECONDS_MAX, 0..=SECONDS_MAX);
+    (0..3, parties, totals, (1..=u64::MAX, 1..=u64::MAX), times, 0..=AMOUNT_MAX).prop_map(
+        |(kind, (a, b, c), totals, (sequence, revision), times, amount)| match kind {
+            0 => Statement::Payment(Payment {
+                payer: PartyId(a),
+                payee: PartyId(b),
+                sequence,
+                paid_microcredits: amount,
+                reference: c,
+                time: times.0,
+            }),
+            1 => Statement::Trust(Trust {
+                guarantor: PartyId(a),
+                creditor: PartyId(b),
+                debtor: PartyId(c),
+                sequence,
+                limit_microcredits: amount,
+                ends: times.0,
+            }),
+            _ => Statement::Claim(Claim {
+                contract: ContractId(a),
+                sequence,
+                revision,
+                until: times.0.min(times.1),
+                byte_seconds: totals.0,
+                egress_bytes: totals.1,
+                audits_passed: totals.2,
+                owed_microcredits: amount,
+                time: times.0.max(times.1),
+            }),
+        },
+    )
+}
+
 fn receipt() -> impl Strategy<Value = Statement> {
     let hashes = any::<([u8; 32], [u8; 32], [u8; 32], [u8; 32])>();
     let totals = any::<(u128, u64, u64, u64, u64, u64)>();
@@ -121,7 +159,7 @@ fn audit() -> impl Strategy<Value = Statement> {
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
-    prop_oneof![contract(), revision(), receipt(), audit()]
+    prop_oneof![contract(), revision(), receipt(), audit(), money()]
 }
 
 fn some_receipt() -> Receipt {

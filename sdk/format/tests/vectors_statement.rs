@@ -5,7 +5,8 @@
 mod vector_case;
 
 use commonhold_format::statement::{
-    AuditIntent, AuditRecord, Checkpoint, Contract, Prices, Receipt, Revision, Statement, StatementError,
+    AuditIntent, AuditRecord, Checkpoint, Claim, Contract, Payment, Prices, Receipt, Revision, Statement,
+    StatementError, Trust,
 };
 use vector_case::Case;
 
@@ -99,6 +100,33 @@ fn build(kind: &str, fields: &mut Case) -> Statement {
             leaves: fields.number("leaves"),
             lost_chunks: fields.number("lost_chunks"),
             evidence: fields.hash("evidence"),
+            time: fields.number("time"),
+        }),
+        "payment" => Statement::Payment(Payment {
+            payer: fields.number("payer"),
+            payee: fields.number("payee"),
+            sequence: fields.number("sequence"),
+            paid_microcredits: fields.number("paid_microcredits"),
+            reference: fields.hash("reference"),
+            time: fields.number("time"),
+        }),
+        "trust" => Statement::Trust(Trust {
+            guarantor: fields.number("guarantor"),
+            creditor: fields.number("creditor"),
+            debtor: fields.number("debtor"),
+            sequence: fields.number("sequence"),
+            limit_microcredits: fields.number("limit_microcredits"),
+            ends: fields.number("ends"),
+        }),
+        "claim" => Statement::Claim(Claim {
+            contract: fields.number("contract"),
+            sequence: fields.number("sequence"),
+            revision: fields.number("revision"),
+            until: fields.number("until"),
+            byte_seconds: fields.number("byte_seconds"),
+            egress_bytes: fields.number("egress_bytes"),
+            audits_passed: fields.number("audits_passed"),
+            owed_microcredits: fields.number("owed_microcredits"),
             time: fields.number("time"),
         }),
         other => panic!("{}: kind {other}", fields.name()),

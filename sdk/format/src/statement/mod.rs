@@ -1,4 +1,4 @@
-//! What notes say: contracts, revisions, receipts, audits, and the heads of ledgers
+//! What notes say: contracts, revisions, receipts, audits, payments, trust lines, claims, and the heads of ledgers
 //! (spec/notes.md).
 //!
 //! Invariant: a statement has one text, and a text is accepted only if it is the text of the
@@ -10,6 +10,7 @@
 mod agreement;
 mod audit;
 mod checkpoint;
+mod money;
 mod receipt;
 mod text;
 
@@ -19,6 +20,7 @@ use crate::note::SignedNote;
 pub use self::agreement::{Contract, Prices, Revision};
 pub use self::audit::{AuditIntent, AuditOutcome, AuditRecord, OutcomeError};
 pub use self::checkpoint::Checkpoint;
+pub use self::money::{Claim, Payment, Trust};
 pub use self::receipt::Receipt;
 
 /// Longest text of a statement or checkpoint, bytes. The longest statement has below 1,000; the
@@ -43,6 +45,12 @@ pub enum Statement {
     AuditIntent(AuditIntent),
     /// `commonhold/audit-record/v1`
     AuditRecord(AuditRecord),
+    /// `commonhold/payment/v1`
+    Payment(Payment),
+    /// `commonhold/trust/v1`
+    Trust(Trust),
+    /// `commonhold/claim/v1`
+    Claim(Claim),
 }
 
 /// Why a text is not a statement.
@@ -64,6 +72,9 @@ impl Statement {
             Statement::Receipt(receipt) => receipt.to_text(),
             Statement::AuditIntent(intent) => intent.to_text(),
             Statement::AuditRecord(record) => record.to_text(),
+            Statement::Payment(payment) => payment.to_text(),
+            Statement::Trust(trust) => trust.to_text(),
+            Statement::Claim(claim) => claim.to_text(),
         }
     }
 
@@ -83,6 +94,9 @@ impl Statement {
             Receipt::KIND => Self::Receipt(Receipt::read(&mut fields)?),
             AuditIntent::KIND => Self::AuditIntent(AuditIntent::read(&mut fields)?),
             AuditRecord::KIND => Self::AuditRecord(AuditRecord::read(&mut fields)?),
+            Payment::KIND => Self::Payment(Payment::read(&mut fields)?),
+            Trust::KIND => Self::Trust(Trust::read(&mut fields)?),
+            Claim::KIND => Self::Claim(Claim::read(&mut fields)?),
             _ => return refuse("a kind of statement that is not known"),
         };
         fields.end()?;
