@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the vectors of chunk-tree, inclusion, inventory, audit and erasure.
+"""Writes the vectors of chunk-tree, inclusion, consistency, tile, inventory, audit and erasure.
 
 This is a second implementation of those formats, made from spec/ with Python's standard library
 alone, so that the vectors do not merely repeat what the Rust code says. Run it from anywhere:
@@ -616,8 +616,118 @@ def erasure():
         [(0, a), (1, b), (2, b"")])
 
 
+def subproof(leaves, old, whole):
+    """PROOF and SUBPROOF of RFC 6962, section 2.1.2, word for word."""
+    count = len(leaves)
+    if old == count:
+        return [] if whole else [root(leaves)]
+    at = split(count)
+    if old <= at:
+        return subproof(leaves[:at], old, whole) + [root(leaves[at:])]
+    return subproof(leaves[at:], old - at, False) + [root(leaves[:at])]
+
+
+def consistency():
+    topic = "consistency"
+    leaves = [leaf_hash(be(n, 8)) for n in range(300)]
+
+    def add(name, description, expect, old, new, old_root, new_root, proof):
+        case(topic, name, description, expect, old_size=str(old), new_size=str(new),
+             old_root=old_root.hex(), new_root=new_root.hex(), proof=[h.hex() for h in proof])
+
+    def good(old, new):
+        proof = subproof(leaves[:new], old, True) if 0 < old < new else []
+        return old, new, root(leaves[:old]), root(leaves[:new]), proof
+
+    for old, new in [(0, 0), (0, 5), (1, 1), (1, 2), (1, 7), (2, 3), (3, 4), (3, 7), (4, 7), (6, 7), (6, 8),
+                     (7, 8), (8, 8), (100, 101), (128, 256), (255, 300), (256, 300), (257, 300), (299, 300)]:
+        add(f"ok-{old}-to-{new}", f"a log of {new} continues one of {old}", "ok", *good(old, new))
+
+    for old, new in [(6, 8), (4, 7), (255, 300)]:
+        _, _, old_root, new_root, proof = good(old, new)
+
+        def bad(name, description, expect, **change):
+            fields = {"old": old, "new": new, "old_root": old_root, "new_root": new_root, "proof": proof, **change}
+            add(f"bad-{old}-to-{new}-{name}", description, expect, **fields)
+
+        lead = "new-root" if old & (old - 1) == 0 else "old-root"
+        bad("shrunk", "the sizes have changed places", "shrunk", old=new, new=old)
+        bad("old-root", "another older root", "old-root" if lead == "old-root" else "new-root", old_root=sha(b"x"))
+        bad("new-root", "another newer root", "new-root", new_root=sha(b"x"))
+        bad("roots-swapped", "the roots have changed places", lead, old_root=new_root, new_root=old_root)
+        bad("empty", "no proof", "length", proof=[])
+        bad("short", "the last hash is missing", "length", proof=proof[:-1])
+        bad("short-front", "the first hash is missing", "length", proof=proof[1:])
+        bad("long", "a surplus hash at the end", "length", proof=proof + [sha()])
+        bad("long-front", "a surplus hash at the beginning", "length", proof=[sha()] + proof)
+        bad("root-in-front", "the older root before the proof", "length", proof=[old_root] + proof)
+        bad("root-behind", "the newer root behind the proof", "length", proof=proof + [new_root])
+        for at in range(len(proof)):
+            flipped = bytes([proof[at][0] ^ 0x80]) + proof[at][1:]
+            # A sibling on the right of the older tree is in the newer one alone.
+            only_new = proof[at] not in set(subproof_left(leaves[:old]))
+            bad(f"flipped-{at}", f"one bit of hash {at} differs", "new-root" if only_new else "old-root",
+                proof=proof[:at] + [flipped] + proof[at + 1:])
+        if len(proof) > 1:
+            bad("reordered", "the first two hashes have changed places", lead,
+                proof=[proof[1], proof[0]] + proof[2:])
+    _, _, six, eight, proof = good(6, 8)
+    add("bad-size-old", "the proof of 6 for 5", "length", 5, 8, six, eight, proof)
+    add("bad-size-new", "the proof to 8 for 9", "length", 6, 9, six, eight, proof)
+    add("bad-equal-surplus", "equal sizes need no proof", "length", 8, 8, eight, eight, [eight])
+    add("bad-equal-roots", "equal sizes with two roots", "old-root", 8, 8, six, eight, [])
+    add("bad-from-nothing-surplus", "from nothing there is no proof", "length", 0, 8, sha(), eight, [eight])
+    add("bad-from-nothing-root", "the root of nothing is not this", "old-root", 0, 8, six, eight, [])
+    add("bad-forked", "two trees of 6 and 8 that differ in entry 2", "old-root", 6, 8,
+        root(leaves[:2] + [sha(b"x")] + leaves[3:6]), eight, proof)
+
+
+def subproof_left(leaves):
+    """The roots of all subtrees that a tree is cut into."""
+    if len(leaves) <= 1:
+        return leaves
+    at = split(len(leaves))
+    return [root(leaves)] + subproof_left(leaves[:at]) + subproof_left(leaves[at:])
+
+
+def tiles():
+    topic = "tile"
+
+    def path(level, index, width):
+        digits = str(index)
+        digits = digits.zfill(-(-len(digits) // 3) * 3)
+        parts = [digits[at:at + 3] for at in range(0, len(digits), 3)]
+        name = "/".join(["x" + part for part in parts[:-1]] + parts[-1:])
+        return f"tile/{level}/{name}" + (f".p/{width}" if width < 256 else "")
+
+    for level, index, width in [(0, 0, 256), (0, 0, 1), (0, 5, 255), (0, 999, 256), (0, 1000, 256), ("entries", 0, 7),
+                                ("entries", 1234067, 256), ("entries", 1234067, 8), (1, 16, 17), (7, 0, 1),
+                                (0, 2**56 - 2, 256)]:
+        name = path(level, index, width)
+        case(topic, "ok-" + name.replace("/", "-"), "a tile and its path", "ok",
+             path=name, level=str(level), index=str(index), width=str(width))
+    for name, text in {
+        "empty": "", "tile": "tile", "level": "tile/8/000", "level-zero": "tile/00/000", "level-plus": "tile/+1/000",
+        "short": "tile/0/0", "long": "tile/0/0000", "no-x": "tile/0/001/234", "x-last": "tile/0/x001",
+        "x-zero": "tile/0/x000/234", "width-0": "tile/0/000.p/0", "width-256": "tile/0/000.p/256",
+        "width-zero": "tile/0/000.p/01", "width-plus": "tile/0/000.p/+1", "no-width": "tile/0/000.p/",
+        "twice": "tile/0/000.p/1.p/1", "slash": "/tile/0/000", "dots": "tile/0/../000", "huge": "tile/0/" + "x999/" * 9 + "999",
+        "data": "tile/data/000", "case": "tile/Entries/000", "space": "tile/0/000 ", "digit": "tile/0/x00１/234",
+    }.items():
+        case(topic, f"bad-{name}", "not the path of a tile", "refused", path=text)
+    # Which tiles a log of a size has.
+    for size in [0, 1, 255, 256, 257, 70000]:
+        names = []
+        for level in ["entries", 0, 1, 2]:
+            count = size if level == "entries" else size // 256**level
+            names += [path(level, n, 256) for n in range(count // 256)]
+            names += [path(level, count // 256, count % 256)] if count % 256 else []
+        case(topic, f"log-of-{size}", f"the tiles of a log of {size}", "list", size=str(size), count=str(len(names)),
+             names=sha("\n".join(names).encode()).hex(), last=names[-1] if names else "")
+
+
 def main():
-    for topic in (chunk_tree, inclusion, inventory, audit, erasure):
+    for topic in (chunk_tree, inclusion, consistency, tiles, inventory, audit, erasure):
         topic()
     differ = []
     for name, fields in FILES.items():

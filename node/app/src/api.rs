@@ -398,6 +398,35 @@ fn summarize(note: &SignedNote) -> (&'static str, String) {
                 record.lost_chunks
             ),
         ),
+        Ok(Statement::Payment(payment)) => (
+            "payment",
+            format!(
+                "payment {}: {} paid {} {} microcredits in all, {signatures} signatures",
+                payment.sequence,
+                short(&payment.payer.to_string()),
+                short(&payment.payee.to_string()),
+                payment.paid_microcredits
+            ),
+        ),
+        Ok(Statement::Trust(trust)) => (
+            "trust",
+            format!(
+                "{} answers to {} for {} microcredits of {}, {signatures} signatures",
+                short(&trust.guarantor.to_string()),
+                short(&trust.creditor.to_string()),
+                trust.limit_microcredits,
+                short(&trust.debtor.to_string())
+            ),
+        ),
+        Ok(Statement::Claim(claim)) => (
+            "claim",
+            format!(
+                "claim of receipt {} of {}: {} microcredits that its owner has not signed for",
+                claim.sequence,
+                short(&claim.contract.to_string()),
+                claim.owed_microcredits
+            ),
+        ),
         Err(_) => ("unknown", "a note of a kind that this version does not know".to_owned()),
     }
 }

@@ -12,6 +12,7 @@ pub mod head;
 pub mod ids;
 pub mod inventory;
 pub mod keys;
+pub mod log;
 pub mod note;
 pub mod record;
 pub mod seal;

@@ -19,6 +19,8 @@ pub const NOTE_LEN_MAX: usize = 16 * 1024;
 pub const NOTE_SIGNATURES_MAX: usize = 16;
 /// Signature type Ed25519, in key ids and verifier keys.
 const ED25519: u8 = 0x01;
+/// Signature type of a timestamped Ed25519 cosignature (C2SP tlog-cosignature).
+const COSIGNATURE: u8 = 0x04;
 const NAME_PREFIX: &str = "commonhold/party/";
 /// An em dash and a space begin every signature line.
 const SIGNATURE_PREFIX: &str = "\u{2014} ";
@@ -27,6 +29,7 @@ const LINE_LEN: usize = 180;
 
 const TOO_LONG: NoteError = NoteError("it has more than 16,384 bytes");
 const TOO_MANY: NoteError = NoteError("it has more than 16 signatures");
+const BAD_NAME: NoteError = NoteError("a key name is empty, or has a plus or a space");
 const CONTROL: NoteError = NoteError("it has a control character other than newline");
 const SHORT_SIGNATURE: NoteError = NoteError("a signature is too short");
 
@@ -62,8 +65,12 @@ pub fn party_name(party: &PartyId) -> String {
 /// The verifier key as Go's `sumdb/note` takes it: the name, the key id in hexadecimal and
 /// base64(0x01 ‖ public key), joined by plus signs.
 pub fn verifier_key(party: &PartyId) -> String {
-    let name = party_name(party);
-    let id = key_id(&name, party);
+    named_verifier_key(&party_name(party), party)
+}
+
+/// As [`verifier_key`], for a key that signs under another name: a ledger's origin.
+pub fn named_verifier_key(name: &str, party: &PartyId) -> String {
+    let id = key_id(name, ED25519, party);
     let mut key = vec![ED25519];
     key.extend_from_slice(party.as_bytes());
     format!("{name}+{}+{}", HEXLOWER.encode(&id.to_be_bytes()), BASE64.encode(&key))
@@ -76,6 +83,17 @@ impl SignedNote {
     /// [`NoteError`] when the note would be too long, or the text has a control character other
     /// than newline or does not end with a newline.
     pub fn sign(text: String, key: &PartyKey) -> Result<Self, NoteError> {
+        Self::sign_as(text, &party_name(&key.id()), key)
+    }
+
+    /// Signs `text` under another key name than the party's: the origin of a ledger, for its heads.
+    ///
+    /// # Errors
+    /// As [`SignedNote::sign`], or a name that cannot be one.
+    pub fn sign_as(text: String, name: &str, key: &PartyKey) -> Result<Self, NoteError> {
+        if !is_key_name(name) {
+            return Err(BAD_NAME);
+        }
         if text.len() > NOTE_LEN_MAX {
             return Err(TOO_LONG);
         }
@@ -86,7 +104,10 @@ impl SignedNote {
             return Err(NoteError("its text does not end with a newline"));
         }
         let mut note = Self { text, signatures: Vec::new() };
-        if note.countersign(key) { Ok(note) } else { Err(TOO_LONG) }
+        let signature = key.sign(note.text.as_bytes()).to_vec();
+        let line =
+            NoteSignature { key_id: key_id(name, ED25519, &key.id()), name: name.to_owned(), signature };
+        if note.add(line) { Ok(note) } else { Err(TOO_LONG) }
     }
 
     /// Adds this party's signature, or replaces every line under its name.
@@ -97,7 +118,54 @@ impl SignedNote {
         let party = key.id();
         let name = party_name(&party);
         let signature = key.sign(self.text.as_bytes()).to_vec();
-        let line = NoteSignature { key_id: key_id(&name, &party), name, signature };
+        self.add(NoteSignature { key_id: key_id(&name, ED25519, &party), name, signature })
+    }
+
+    /// Adds this party's cosignature of a checkpoint at `time` (Unix seconds): it says that the head
+    /// continues every head of that log that the party saw. Replaces every line under its name.
+    ///
+    /// Answers whether the note has it now, as [`SignedNote::countersign`] does.
+    pub fn cosign(&mut self, key: &PartyKey, time: u64) -> bool {
+        let party = key.id();
+        let name = party_name(&party);
+        let mut signature = time.to_be_bytes().to_vec();
+        signature.extend_from_slice(&key.sign(cosigned(time, &self.text).as_bytes()));
+        self.add(NoteSignature { key_id: key_id(&name, COSIGNATURE, &party), name, signature })
+    }
+
+    /// When this party cosigned the text as a checkpoint, Unix seconds; `None` when it did not. Strict
+    /// like [`SignedNote::is_signed_by`].
+    pub fn cosigned_by(&self, party: &PartyId) -> Option<u64> {
+        let name = party_name(party);
+        let id = key_id(&name, COSIGNATURE, party);
+        let lines = self.signatures.iter().filter(|line| (&line.name, line.key_id) == (&name, id));
+        lines.into_iter().find_map(|line| {
+            let (time, signature) = line.signature.split_first_chunk::<8>()?;
+            let time = u64::from_be_bytes(*time);
+            let signature = <&[u8; 64]>::try_from(signature).ok()?;
+            let valid = time <= i64::MAX as u64
+                && keys::verify(party.as_bytes(), cosigned(time, &self.text).as_bytes(), signature);
+            valid.then_some(time)
+        })
+    }
+
+    /// Takes over the signature lines of `other` for the same text that `wanted` says yes to; answers
+    /// whether anything changed. Lines that find no room are left out.
+    pub fn merge(&mut self, other: &Self, mut wanted: impl FnMut(&NoteSignature) -> bool) -> bool {
+        let mut changed = false;
+        if other.text != self.text {
+            return false;
+        }
+        for line in &other.signatures {
+            if wanted(line) && !self.signatures.contains(line) {
+                changed |= self.add(line.clone());
+            }
+        }
+        changed
+    }
+
+    /// Adds a line, or replaces every line under its name; answers whether it found room.
+    fn add(&mut self, line: NoteSignature) -> bool {
         let others = self.signatures.iter().filter(|other| other.name != line.name);
         let mut signatures: Vec<NoteSignature> = others.cloned().collect();
         signatures.push(line);
@@ -174,11 +242,15 @@ impl SignedNote {
     /// Has this party signed the text? Strict Ed25519 verification ([`keys::verify`]); costs
     /// about 40 µs when there is a line of that party, nothing otherwise.
     pub fn is_signed_by(&self, party: &PartyId) -> bool {
-        let name = party_name(party);
-        let id = key_id(&name, party);
+        self.is_signed_as(&party_name(party), party)
+    }
+
+    /// As [`is_signed_by`](Self::is_signed_by), for a signature under another key name.
+    pub fn is_signed_as(&self, name: &str, party: &PartyId) -> bool {
+        let id = key_id(name, ED25519, party);
         self.signatures.iter().any(|line| {
             let signature = <&[u8; 64]>::try_from(line.signature.as_slice());
-            (&line.name, line.key_id) == (&name, id)
+            (line.name.as_str(), line.key_id) == (name, id)
                 && signature.is_ok_and(|it| keys::verify(party.as_bytes(), self.text.as_bytes(), it))
         })
     }
@@ -189,8 +261,22 @@ impl SignedNote {
     }
 }
 
-fn key_id(name: &str, party: &PartyId) -> u32 {
-    let hash = Sha256::new().chain_update(name).chain_update([b'\n', ED25519]).chain_update(party.as_bytes());
+/// What a cosignature signs.
+fn cosigned(time: u64, text: &str) -> String {
+    format!("cosignature/v1\ntime {time}\n{text}")
+}
+
+/// The party whose name this is: the inverse of [`party_name`].
+pub fn party_of(name: &str) -> Option<PartyId> {
+    name.strip_prefix(NAME_PREFIX)?.parse().ok()
+}
+
+fn is_key_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('+') && !name.contains(char::is_whitespace)
+}
+
+fn key_id(name: &str, kind: u8, party: &PartyId) -> u32 {
+    let hash = Sha256::new().chain_update(name).chain_update([b'\n', kind]).chain_update(party.as_bytes());
     let digest = hash.finalize();
     u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
@@ -207,8 +293,8 @@ fn parse_signature(line: &str) -> Result<NoteSignature, NoteError> {
     let line = line.strip_prefix(SIGNATURE_PREFIX);
     let line = line.ok_or(NoteError("a signature line does not begin with a dash and a space"))?;
     let (name, blob) = line.split_once(' ').ok_or(NoteError("a signature line has a name only"))?;
-    if name.is_empty() || name.contains('+') || name.contains(char::is_whitespace) {
-        return Err(NoteError("a key name is empty, or has a plus or a space"));
+    if !is_key_name(name) {
+        return Err(BAD_NAME);
     }
     let blob =
         BASE64.decode(blob.as_bytes()).map_err(|_| NoteError("a signature is not canonical base64"))?;

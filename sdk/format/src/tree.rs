@@ -411,6 +411,16 @@ impl GrowingTree {
         Some(path)
     }
 
+    /// The root of a subtree of 2^height leaves, the `index`-th of that height; `None` unless all of
+    /// its leaves are there.
+    pub(crate) fn full_subtree(&self, height: u32, index: u64) -> Option<Hash> {
+        let end = index.checked_add(1)?.checked_mul(1u64.checked_shl(height)?)?;
+        if end > self.len() {
+            return None;
+        }
+        self.levels.get(height as usize)?.get(usize::try_from(index).ok()?).copied()
+    }
+
     fn position(&self, index: u64) -> Option<usize> {
         usize::try_from(index).ok().filter(|_| index < self.len())
     }
