@@ -271,7 +271,7 @@ impl FromStr for TileId {
         let digits: String = number.chars().filter(char::is_ascii_digit).collect();
         let index: u64 = digits.parse().map_err(|_| TilePathError)?;
         let tile = Self { level, index, width };
-        let in_bounds = (1..=TILE_WIDTH as u16).contains(&width) && index <= u64::MAX / TILE_WIDTH - 1;
+        let in_bounds = (1..=TILE_WIDTH as u16).contains(&width) && index < u64::MAX / TILE_WIDTH;
         // Whatever is not in the one form of its tile is no path.
         if in_bounds && tile.to_string() == path { Ok(tile) } else { Err(TilePathError) }
     }
