@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod code;
 pub mod drive;
+pub mod evidence;
 pub mod head;
 pub mod ids;
 pub mod inventory;
