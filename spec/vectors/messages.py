@@ -329,6 +329,7 @@ RECEIPT = {
     "audits_failed": "1",
     "owed_microcredits": amount((1000000, 100000, 100), 10485760 * 82800, 5242880, 7),
     "evidence": sha(b"evidence").hex(),
+    "owner_node": CONTRACT["node"],
     "owner_ledger_size": "41",
     "owner_ledger_root": sha(b"owner's ledger").hex(),
     "provider_ledger_size": "1207",

@@ -15,6 +15,7 @@ use commonhold_drive::{Drive, HeadBoard};
 use commonhold_engine::admission::AdmissionRules;
 use commonhold_format::keys::{DeviceSecret, PartyKey, RootSecret};
 use commonhold_format::record::{NodeRecord, Offer, head_key, node_key};
+use commonhold_format::statement::ledger_origin;
 use commonhold_gateway::Token;
 use commonhold_ledger::Ledger;
 use commonhold_net::{Incoming, Net, NetConfig};
@@ -94,7 +95,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     .with_context(|| format!("see [network] in {}", places.config().display()))?;
 
     let (ledger_dir, ledger_key) = (places.ledger(), home.root.party_key());
-    let origin = format!("commonhold/ledger/{}", net.node());
+    let origin = ledger_origin(&ledger_key.id(), &net.node());
     let (store_config, id_file) = (store_config(&config, &places), places.store_id());
     let (ledger, vault) = blocking(move || -> Result<_> {
         let ledger = Ledger::open(&ledger_dir, ledger_key, origin)?;

@@ -468,6 +468,7 @@ impl Provider {
             audits_failed: audits_failed.max(previous.map_or(0, |previous| previous.audits_failed)),
             owed_microcredits: 0,
             evidence,
+            owner_node: from,
             owner_head: (owner_size, owner_root),
             provider_head: (self.ledger.len(), self.ledger.root()),
         };

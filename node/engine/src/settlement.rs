@@ -191,10 +191,11 @@ fn check_rising(previous: &Receipt, next: &Receipt) -> Result<(), SettlementFaul
     if next.until < previous.until {
         return Err(SettlementFault::Backwards { previous: previous.until, found: next.until });
     }
-    let heads = [
-        (Total::OwnerLedger, previous.owner_head, next.owner_head),
-        (Total::ProviderLedger, previous.provider_head, next.provider_head),
-    ];
+    // An owner that came back on another node has another ledger there.
+    let same_node = previous.owner_node == next.owner_node;
+    let owner = same_node.then_some((Total::OwnerLedger, previous.owner_head, next.owner_head));
+    let provider = (Total::ProviderLedger, previous.provider_head, next.provider_head);
+    let heads = || owner.into_iter().chain([provider]);
     let rows = [
         (Total::ByteSeconds, previous.byte_seconds, next.byte_seconds),
         (Total::EgressBytes, previous.egress_bytes.into(), next.egress_bytes.into()),
@@ -202,13 +203,13 @@ fn check_rising(previous: &Receipt, next: &Receipt) -> Result<(), SettlementFaul
         (Total::AuditsFailed, previous.audits_failed.into(), next.audits_failed.into()),
         (Total::Owed, previous.owed_microcredits.into(), next.owed_microcredits.into()),
     ];
-    let sizes = heads.map(|(total, before, after)| (total, before.0.into(), after.0.into()));
+    let sizes = heads().map(|(total, before, after)| (total, before.0.into(), after.0.into()));
     for (total, previous, found) in rows.into_iter().chain(sizes) {
         if found < previous {
             return Err(SettlementFault::WentDown { total, previous, found });
         }
     }
-    for (total, before, after) in heads {
+    for (total, before, after) in heads() {
         if before.0 == after.0 && before.1 != after.1 {
             return Err(SettlementFault::Forked { total });
         }

@@ -1,16 +1,19 @@
-//! Which entries are contracts, revisions and receipts, and what follows from them: balances and
-//! conflicts (spec/ledger.md, "Balances").
+//! Which entries are contracts, revisions, receipts and payments, and what follows from them: balances
+//! and conflicts (spec/ledger.md, "Balances").
 //!
 //! Invariant: a receipt counts when both parties of a contract in this log signed it and its amount
-//! is what the contract's prices give; of those, the one with the highest sequence. Where both
-//! signed two texts for one sequence, neither counts and the pair is reported. Both parties derive
-//! the same balance from the same notes, with opposite signs. Not here: who was right.
+//! is what the contract's prices give; a payment when both signed it; of those, the one with the
+//! highest sequence. Where both signed two texts for one sequence, neither counts and the pair is
+//! reported. Both parties derive the same balance from the same notes, with opposite signs. Not here:
+//! who was right.
 
 use std::collections::{BTreeMap, HashMap};
 
 use commonhold_format::ids::{ContractId, PartyId};
 use commonhold_format::note::SignedNote;
-use commonhold_format::statement::{Contract, Receipt, Statement};
+use commonhold_format::statement::{Contract, Payment, Receipt, Statement};
+
+use crate::error::LedgerError;
 
 /// The part that the asking party has in a contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,21 +47,87 @@ pub struct Balance {
     pub audits_failed: u64,
 }
 
-/// What two conflicting notes are about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
-    /// Revisions of the inventory.
-    Revision,
-    /// Receipts.
-    Receipt,
+/// What stands between the asking party and another one, by the notes that both signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// The other party.
+    pub party: PartyId,
+    /// Microcredits that the other owes by receipts; negative when the asking party owes them.
+    pub receipts: i128,
+    /// Microcredits that were paid: negative for what the other paid, since it owes the less.
+    pub payments: i128,
 }
 
-/// Two texts for one contract and sequence, each signed by both parties. With the contract's note, a
+impl Account {
+    /// What the other owes in all; negative when the asking party does.
+    pub fn owed_to_me(&self) -> i128 {
+        self.receipts + self.payments
+    }
+}
+
+/// What numbered notes are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// Revisions of a contract's inventory.
+    Revision(ContractId),
+    /// Receipts of a contract.
+    Receipt(ContractId),
+    /// Payments.
+    Payment {
+        /// Who paid.
+        payer: PartyId,
+        /// Who was paid.
+        payee: PartyId,
+    },
+    /// Trust lines.
+    Trust {
+        /// Who answers for the debt.
+        guarantor: PartyId,
+        /// To whom.
+        creditor: PartyId,
+        /// Whose debt it is.
+        debtor: PartyId,
+    },
+}
+
+impl Subject {
+    /// The contract, of revisions and receipts.
+    pub fn contract(&self) -> Option<ContractId> {
+        match self {
+            Self::Revision(contract) | Self::Receipt(contract) => Some(*contract),
+            Self::Payment { .. } | Self::Trust { .. } => None,
+        }
+    }
+
+    /// The two parties that have to sign; `contract` is that of revisions and receipts.
+    fn signers(&self, contract: Option<&Contract>) -> Option<[PartyId; 2]> {
+        match self {
+            Self::Revision(id) | Self::Receipt(id) => {
+                contract.filter(|it| it.id() == *id).map(|it| [it.owner, it.provider])
+            }
+            Self::Payment { payer, payee } => Some([*payer, *payee]),
+            Self::Trust { guarantor, creditor, .. } => Some([*guarantor, *creditor]),
+        }
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Revision(contract) => write!(f, "revision of contract {contract}"),
+            Self::Receipt(contract) => write!(f, "receipt of contract {contract}"),
+            Self::Payment { payer, payee } => write!(f, "payment of {payer} to {payee}"),
+            Self::Trust { guarantor, creditor, debtor } => {
+                write!(f, "trust line of {guarantor} to {creditor} for {debtor}")
+            }
+        }
+    }
+}
+
+/// Two texts for one subject and sequence, each signed by both parties. With the contract's note, a
 /// stranger can verify it: see [`Conflict::is_proven_by`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// The contract.
-    pub contract: ContractId,
     /// What the notes are about.
     pub subject: Subject,
     /// The sequence that both have.
@@ -70,81 +139,113 @@ pub struct Conflict {
 }
 
 impl Conflict {
-    /// Whether the two notes prove the conflict to somebody who has nothing but them and the
-    /// contract's note: texts that differ, about this contract, subject and sequence, and every note
-    /// signed by both parties that the contract names.
-    pub fn is_proven_by(&self, contract: &SignedNote) -> bool {
-        let Some(terms) = signed_contract(contract, &self.contract) else { return false };
+    /// Whether the two notes prove the conflict to somebody who has nothing but them and, for revisions
+    /// and receipts, the contract's note: texts that differ, about this subject and sequence, and every
+    /// note signed by both parties.
+    pub fn is_proven_by(&self, contract: Option<&SignedNote>) -> bool {
         let [first, second] = [&self.first.1, &self.second.1];
         first.text() != second.text()
-            && [first, second].into_iter().all(|note| {
-                key_of(note) == Some(Key::Numbered(self.contract, self.subject, self.sequence))
-                    && is_signed_by_both(note, &terms)
-            })
+            && [first, second]
+                .into_iter()
+                .all(|note| numbered(note) == Some((self.subject, self.sequence)) && binds(note, contract))
     }
+}
+
+/// Subject and sequence of a numbered note; `None` for any other. Signatures are not looked at.
+pub fn numbered(note: &SignedNote) -> Option<(Subject, u64)> {
+    match key_of(note)? {
+        Key::Numbered(subject, sequence) => Some((subject, sequence)),
+        Key::Contract(_) => None,
+    }
+}
+
+/// Whether a numbered note is signed by both parties that it binds. Those of revisions and receipts are
+/// named by the contract, whose note must be signed by both as well.
+pub fn binds(note: &SignedNote, contract: Option<&SignedNote>) -> bool {
+    let Some((subject, _)) = numbered(note) else { return false };
+    let terms = contract
+        .zip(subject.contract())
+        .and_then(|(note, id)| signed_contract(note, &id, |party| note.is_signed_by(party)));
+    subject
+        .signers(terms.as_ref())
+        .is_some_and(|parties| parties.iter().all(|party| note.is_signed_by(party)))
 }
 
 /// What an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
     Contract(ContractId),
-    Numbered(ContractId, Subject, u64),
+    Numbered(Subject, u64),
 }
 
 fn key_of(note: &SignedNote) -> Option<Key> {
-    match Statement::of(note).ok()? {
-        Statement::Contract(contract) => Some(Key::Contract(contract.id())),
-        Statement::Revision(it) => Some(Key::Numbered(it.contract, Subject::Revision, it.sequence)),
-        Statement::Receipt(it) => Some(Key::Numbered(it.contract, Subject::Receipt, it.sequence)),
-        _ => None,
-    }
+    Some(match Statement::of(note).ok()? {
+        Statement::Contract(contract) => Key::Contract(contract.id()),
+        Statement::Revision(it) => Key::Numbered(Subject::Revision(it.contract), it.sequence),
+        Statement::Receipt(it) => Key::Numbered(Subject::Receipt(it.contract), it.sequence),
+        Statement::Payment(Payment { payer, payee, sequence, .. }) => {
+            Key::Numbered(Subject::Payment { payer, payee }, sequence)
+        }
+        Statement::Trust(it) => {
+            let (guarantor, creditor, debtor) = (it.guarantor, it.creditor, it.debtor);
+            Key::Numbered(Subject::Trust { guarantor, creditor, debtor }, it.sequence)
+        }
+        Statement::AuditIntent(_) | Statement::AuditRecord(_) | Statement::Claim(_) => return None,
+    })
 }
 
-fn is_signed_by_both(note: &SignedNote, contract: &Contract) -> bool {
-    note.is_signed_by(&contract.owner) && note.is_signed_by(&contract.provider)
-}
-
-fn signed_contract(note: &SignedNote, id: &ContractId) -> Option<Contract> {
+fn signed_contract(
+    note: &SignedNote,
+    id: &ContractId,
+    is_signed: impl Fn(&PartyId) -> bool,
+) -> Option<Contract> {
     match Statement::of(note) {
-        Ok(Statement::Contract(contract)) if contract.id() == *id && is_signed_by_both(note, &contract) => {
+        Ok(Statement::Contract(contract))
+            if contract.id() == *id && is_signed(&contract.owner) && is_signed(&contract.provider) =>
+        {
             Some(contract)
         }
         _ => None,
     }
 }
 
-/// Sequences of one contract and subject, each with the entries that claim it.
+/// Entries that claim a sequence.
 type Sequences = BTreeMap<u64, Vec<u64>>;
 
-/// Where contracts, revisions and receipts stand in the log. Signatures are checked when something is
+/// Where contracts and numbered notes stand in the log. Signatures are checked when something is
 /// derived, not here. About 60 bytes for each of these entries.
 #[derive(Default)]
 pub(crate) struct Book {
     contracts: HashMap<ContractId, Vec<u64>>,
-    numbered: HashMap<(ContractId, Subject), Sequences>,
+    numbered: BTreeMap<Subject, Sequences>,
 }
 
 impl Book {
     pub(crate) fn add(&mut self, index: u64, note: &SignedNote) {
         match key_of(note) {
             Some(Key::Contract(id)) => self.contracts.entry(id).or_default().push(index),
-            Some(Key::Numbered(id, subject, sequence)) => {
-                self.numbered.entry((id, subject)).or_default().entry(sequence).or_default().push(index)
+            Some(Key::Numbered(subject, sequence)) => {
+                self.numbered.entry(subject).or_default().entry(sequence).or_default().push(index);
             }
             None => {}
         }
     }
 
     /// The contracts, and the entries that claim to be their notes, in order of id.
-    pub(crate) fn contracts(&self) -> Vec<(ContractId, Vec<u64>)> {
+    fn contracts(&self) -> Vec<(ContractId, Vec<u64>)> {
         let mut contracts: Vec<_> = self.contracts.iter().map(|(id, at)| (*id, at.clone())).collect();
         contracts.sort_unstable();
         contracts
     }
 
-    /// The highest sequence of receipts below `bound` (or of all), and the entries that claim it.
-    pub(crate) fn receipts_below(&self, id: &ContractId, bound: Option<u64>) -> Option<(u64, Vec<u64>)> {
-        let sequences = self.numbered.get(&(*id, Subject::Receipt))?;
+    /// Entries that claim to be a contract's note.
+    fn contract(&self, id: &ContractId) -> Vec<u64> {
+        self.contracts.get(id).cloned().unwrap_or_default()
+    }
+
+    /// The highest sequence of a subject below `bound` (or of all), and the entries that claim it.
+    fn below(&self, subject: &Subject, bound: Option<u64>) -> Option<(u64, Vec<u64>)> {
+        let sequences = self.numbered.get(subject)?;
         let (sequence, entries) = match bound {
             Some(bound) => sequences.range(..bound).next_back()?,
             None => sequences.last_key_value()?,
@@ -152,49 +253,156 @@ impl Book {
         Some((*sequence, entries.clone()))
     }
 
-    /// Sequences of a contract that more than one entry claims.
-    pub(crate) fn contested(&self, id: &ContractId) -> Vec<(Subject, u64, Vec<u64>)> {
-        [Subject::Revision, Subject::Receipt]
-            .into_iter()
-            .filter_map(|subject| Some((subject, self.numbered.get(&(*id, subject))?)))
-            .flat_map(|(subject, sequences)| {
-                sequences
-                    .iter()
-                    .filter(|(_, entries)| entries.len() > 1)
-                    .map(move |(sequence, entries)| (subject, *sequence, entries.clone()))
-            })
+    /// Payments with `party` at one end.
+    fn payments(&self, party: &PartyId) -> Vec<Subject> {
+        let of = |subject: &&Subject| match subject {
+            Subject::Payment { payer, payee } => payer == party || payee == party,
+            _ => false,
+        };
+        self.numbered.keys().filter(of).copied().collect()
+    }
+
+    /// Trust lines to `party`.
+    pub(crate) fn trust_lines(&self, party: &PartyId) -> Vec<Subject> {
+        let to = |subject: &&Subject| matches!(subject, Subject::Trust { creditor, .. } if creditor == party);
+        self.numbered.keys().filter(to).copied().collect()
+    }
+
+    /// Subjects and sequences that more than one entry claims.
+    fn contested(&self) -> Vec<(Subject, u64, Vec<u64>)> {
+        let all = self.numbered.iter();
+        let sequences =
+            all.flat_map(|(subject, it)| it.iter().map(move |(n, entries)| (*subject, *n, entries)));
+        sequences
+            .filter(|it| it.2.len() > 1)
+            .map(|(subject, n, entries)| (subject, n, entries.clone()))
             .collect()
     }
 }
 
-/// The contract among the notes that claim to be it, if one of them is signed by both.
-pub(crate) fn contract_of(id: &ContractId, notes: &[(u64, SignedNote)]) -> Option<Contract> {
-    notes.iter().find_map(|(_, note)| signed_contract(note, id))
-}
+/// A log whose notes can be read, by somebody who derives something from it.
+pub(crate) trait Notes {
+    /// Looks something up in the book.
+    fn look<T>(&self, up: impl FnOnce(&Book) -> T) -> T;
 
-/// The notes that both parties signed, one for each text.
-pub(crate) fn binding<'a>(contract: &Contract, notes: &'a [(u64, SignedNote)]) -> Vec<&'a (u64, SignedNote)> {
-    let mut binding: Vec<&(u64, SignedNote)> = Vec::new();
-    for entry in notes.iter().filter(|(_, note)| is_signed_by_both(note, contract)) {
-        if binding.iter().all(|(_, known)| known.text() != entry.1.text()) {
-            binding.push(entry);
-        }
+    /// Entries by their indices.
+    fn notes(&self, indices: &[u64]) -> Result<Vec<(u64, SignedNote)>, LedgerError>;
+
+    /// Whether a party signed an entry.
+    fn is_signed(&self, entry: &(u64, SignedNote), party: &PartyId) -> bool {
+        entry.1.is_signed_by(party)
     }
-    binding
+
+    /// The contract that both of its parties signed.
+    fn contract(&self, id: &ContractId) -> Result<Option<Contract>, LedgerError> {
+        let notes = self.notes(&self.look(|book| book.contract(id)))?;
+        Ok(notes.iter().find_map(|entry| signed_contract(&entry.1, id, |party| self.is_signed(entry, party))))
+    }
+
+    /// The entries among `entries` that both parties signed, one for each text.
+    fn binding(
+        &self,
+        subject: &Subject,
+        contract: Option<&Contract>,
+        entries: &[u64],
+    ) -> Result<Vec<(u64, SignedNote)>, LedgerError> {
+        let mut binding: Vec<(u64, SignedNote)> = Vec::new();
+        let Some(signers) = subject.signers(contract) else { return Ok(binding) };
+        for entry in self.notes(entries)? {
+            let is_new = binding.iter().all(|(_, known)| known.text() != entry.1.text());
+            if is_new && signers.iter().all(|party| self.is_signed(&entry, party)) {
+                binding.push(entry);
+            }
+        }
+        Ok(binding)
+    }
+
+    /// The statement with the highest sequence that exactly one binding text has and `counts` takes.
+    fn latest<T>(
+        &self,
+        subject: &Subject,
+        contract: Option<&Contract>,
+        counts: impl Fn(Statement) -> Option<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        let mut bound = None;
+        while let Some((sequence, entries)) = self.look(|book| book.below(subject, bound)) {
+            if let [(_, note)] = &self.binding(subject, contract, &entries)?[..]
+                && let Some(found) = Statement::of(note).ok().and_then(&counts)
+            {
+                return Ok(Some(found));
+            }
+            bound = Some(sequence);
+        }
+        Ok(None)
+    }
+
+    /// What each contract of `me` comes to, in order of contract id.
+    fn balances(&self, me: &PartyId) -> Result<Vec<Balance>, LedgerError> {
+        let mut balances = Vec::new();
+        for (id, _) in self.look(Book::contracts) {
+            let Some(contract) = self.contract(&id)? else { continue };
+            if contract.owner != *me && contract.provider != *me {
+                continue;
+            }
+            let receipt =
+                self.latest(&Subject::Receipt(id), Some(&contract), |statement| match statement {
+                    Statement::Receipt(receipt) => Some(receipt).filter(|it| adds_up(&contract, it)),
+                    _ => None,
+                })?;
+            balances.extend(receipt.and_then(|receipt| balance_of(me, &contract, &receipt)));
+        }
+        Ok(balances)
+    }
+
+    /// What stands between `me` and each other party, in order of party.
+    fn accounts(&self, me: &PartyId) -> Result<Vec<Account>, LedgerError> {
+        let mut accounts: BTreeMap<PartyId, Account> = BTreeMap::new();
+        let new = |party: PartyId| Account { party, receipts: 0, payments: 0 };
+        for balance in self.balances(me)? {
+            let party = balance.counterparty;
+            accounts.entry(party).or_insert_with(|| new(party)).receipts += balance.owed_to_me;
+        }
+        for subject in self.look(|book| book.payments(me)) {
+            let Subject::Payment { payer, payee } = subject else { continue };
+            let paid = self.latest(&subject, None, |statement| match statement {
+                Statement::Payment(payment) => Some(i128::from(payment.paid_microcredits)),
+                _ => None,
+            })?;
+            let (party, paid) = if payer == *me { (payee, paid) } else { (payer, paid.map(|it| -it)) };
+            accounts.entry(party).or_insert_with(|| new(party)).payments += paid.unwrap_or(0);
+        }
+        Ok(accounts.into_values().collect())
+    }
+
+    /// Every sequence for which both parties signed two texts.
+    fn conflicts(&self) -> Result<Vec<Conflict>, LedgerError> {
+        let mut conflicts = Vec::new();
+        for (subject, sequence, entries) in self.look(Book::contested) {
+            let contract = match subject.contract() {
+                Some(id) => self.contract(&id)?,
+                None => None,
+            };
+            let binding = self.binding(&subject, contract.as_ref(), &entries)?;
+            let [first, rest @ ..] = &binding[..] else { continue };
+            conflicts.extend(rest.iter().map(|second| Conflict {
+                subject,
+                sequence,
+                first: first.clone(),
+                second: second.clone(),
+            }));
+        }
+        Ok(conflicts)
+    }
 }
 
-/// The receipt that the notes for one sequence come to: exactly one text signed by both, with the
-/// amount that the prices give.
-pub(crate) fn receipt_of(contract: &Contract, notes: &[(u64, SignedNote)]) -> Option<Receipt> {
-    let [(_, note)] = binding(contract, notes)[..] else { return None };
-    let Ok(Statement::Receipt(receipt)) = Statement::of(note) else { return None };
-    let due =
-        contract.prices.amount_due(receipt.byte_seconds, receipt.egress_bytes, receipt.audits_passed)?;
-    (receipt.owed_microcredits == due).then_some(receipt)
+/// Whether a receipt owes what the prices give for its totals.
+pub(crate) fn adds_up(contract: &Contract, receipt: &Receipt) -> bool {
+    let due = contract.prices.amount_due(receipt.byte_seconds, receipt.egress_bytes, receipt.audits_passed);
+    due == Some(receipt.owed_microcredits)
 }
 
 /// What a receipt comes to for `me`; `None` when it is neither party of the contract, or both.
-pub(crate) fn balance_of(me: &PartyId, contract: &Contract, receipt: &Receipt) -> Option<Balance> {
+fn balance_of(me: &PartyId, contract: &Contract, receipt: &Receipt) -> Option<Balance> {
     let owed = i128::from(receipt.owed_microcredits);
     let (role, counterparty, owed_to_me) = match (contract.owner == *me, contract.provider == *me) {
         (true, false) => (Role::Owner, contract.provider, -owed),

@@ -14,21 +14,24 @@ use commonhold_format::statement::Checkpoint;
 
 use crate::error::LedgerError;
 
-const FILE: &str = "checkpoint";
-const FILE_TMP: &str = "checkpoint.tmp";
+/// What an open is checked against.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// What others are shown, with their cosignatures.
+pub(crate) const PUBLISHED: &str = "published";
 
 pub(crate) fn path(dir: &Path) -> PathBuf {
-    dir.join(FILE)
+    dir.join(CHECKPOINT)
 }
 
-/// The checkpoint in `dir`, which must be signed by `party` and name `origin`; `None` when there is
-/// none yet.
+/// The checkpoint in the file `name` of `dir`, which must be signed by `party` and name `origin`;
+/// `None` when there is none yet.
 pub(crate) fn load(
     dir: &Path,
+    name: &str,
     party: &PartyId,
     origin: &str,
 ) -> Result<Option<(Checkpoint, SignedNote)>, LedgerError> {
-    let file = path(dir);
+    let file = dir.join(name);
     let refused = |why: String| LedgerError::Checkpoint { file: file.clone(), why };
     let len = match fs::metadata(&file) {
         Ok(metadata) => metadata.len(),
@@ -40,26 +43,23 @@ pub(crate) fn load(
     }
     let bytes = fs::read(&file).map_err(LedgerError::io("read", &file))?;
     let note = SignedNote::parse(&bytes).map_err(|error| refused(error.to_string()))?;
-    if !note.is_signed_by(party) {
-        return Err(refused("this node's party has not signed it".to_owned()));
-    }
-    let checkpoint = Checkpoint::from_text(note.text()).map_err(|error| refused(error.to_string()))?;
+    let checkpoint = Checkpoint::of(&note, party).map_err(refused)?;
     if checkpoint.origin != origin {
         return Err(refused(format!("it is about {}, not {origin}", checkpoint.origin)));
     }
     Ok(Some((checkpoint, note)))
 }
 
-/// Replaces the checkpoint in `dir` and syncs it.
-pub(crate) fn save(dir: &Path, note: &SignedNote) -> Result<(), LedgerError> {
-    let tmp = dir.join(FILE_TMP);
+/// Replaces the checkpoint in the file `name` of `dir` and syncs it.
+pub(crate) fn save(dir: &Path, name: &str, note: &SignedNote) -> Result<(), LedgerError> {
+    let tmp = dir.join(format!("{name}.tmp"));
     let write = || {
         let mut file = File::create(&tmp)?;
         file.write_all(&note.to_bytes())?;
         file.sync_all()
     };
     write().map_err(LedgerError::io("write", &tmp))?;
-    let file = path(dir);
+    let file = dir.join(name);
     fs::rename(&tmp, &file).map_err(LedgerError::io("replace", &file))?;
     sync_dir(dir)
 }

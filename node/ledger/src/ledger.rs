@@ -12,12 +12,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use commonhold_format::ids::PartyId;
 use commonhold_format::keys::PartyKey;
+use commonhold_format::log::{TILE_WIDTH, TileId, encode_entries};
 use commonhold_format::note::{NOTE_LEN_MAX, SignedNote};
-use commonhold_format::statement::Checkpoint;
+use commonhold_format::statement::{Checkpoint, Payment, Statement, Trust};
 use commonhold_format::tree::{GrowingTree, Hash, leaf_hash};
 
-use crate::book::{self, Balance, Book, Conflict};
-use crate::checkpoint;
+use crate::book::{Account, Balance, Book, Conflict, Notes, Subject};
+use crate::checkpoint::{self, CHECKPOINT, PUBLISHED};
 use crate::error::LedgerError;
 use crate::frame::{FRAME_HEAD_LEN, FrameHead, HEADER, frame};
 use crate::scan::{End, scan};
@@ -54,6 +55,8 @@ struct Inner {
     synced: Condvar,
     // The checkpoint on disk; held while one is written, so that an older one never replaces a newer.
     saved: Mutex<Option<(Checkpoint, SignedNote)>>,
+    // The checkpoint that others are shown, with their cosignatures; on disk too.
+    published: Mutex<Option<(Checkpoint, SignedNote)>>,
 }
 
 #[derive(Default)]
@@ -124,7 +127,8 @@ impl Ledger {
             TryLockError::WouldBlock => LedgerError::InUse { file: log_path.clone() },
             TryLockError::Error(error) => LedgerError::io("lock", &log_path)(error),
         })?;
-        let saved = checkpoint::load(dir, &key.id(), &origin)?;
+        let saved = checkpoint::load(dir, CHECKPOINT, &key.id(), &origin)?;
+        let published = checkpoint::load(dir, PUBLISHED, &key.id(), &origin)?;
         let state = recover(&log, &log_path, saved.as_ref().map(|(head, _)| head))?;
         checkpoint::sync_dir(dir)?;
         let reader = File::open(&log_path).map_err(LedgerError::io("open", &log_path))?;
@@ -140,9 +144,28 @@ impl Ledger {
                 state: Mutex::new(state),
                 synced: Condvar::new(),
                 saved: Mutex::new(saved),
+                published: Mutex::new(None),
             }),
         };
         ledger.checkpoint()?;
+        if let Some((head, _)) = &published {
+            let file = ledger.inner.log_path.clone();
+            match ledger.root_at(head.size) {
+                None => {
+                    return Err(LedgerError::Truncated { file, expected: head.size, found: ledger.len() });
+                }
+                Some(root) if root != head.root => {
+                    let offset = ledger.inner.state().written_len;
+                    return Err(LedgerError::Altered { file, entry: None, offset });
+                }
+                Some(_) => {}
+            }
+        }
+        let is_first = published.is_none();
+        *ledger.inner.published() = published;
+        if is_first {
+            ledger.publish()?;
+        }
         Ok(ledger)
     }
 
@@ -205,6 +228,89 @@ impl Ledger {
         self.inner.checkpoint()
     }
 
+    /// Makes the head of this moment the one that others are shown, and saves it. It is the one shown
+    /// before, cosignatures and all, when nothing was appended since.
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Self::checkpoint).
+    pub fn publish(&self) -> Result<SignedNote, LedgerError> {
+        let note = self.checkpoint()?;
+        let mut published = self.inner.published();
+        if let Some((_, shown)) = published.as_ref().filter(|(_, shown)| shown.text() == note.text()) {
+            return Ok(shown.clone());
+        }
+        let head = Checkpoint::from_text(note.text())
+            .map_err(|error| self.inner.checkpoint_refused(error.to_string()))?;
+        checkpoint::save(&self.inner.dir, PUBLISHED, &note)?;
+        *published = Some((head, note.clone()));
+        Ok(note)
+    }
+
+    /// The head that others are shown, with the cosignatures that it has by now.
+    pub fn published(&self) -> Option<SignedNote> {
+        self.inner.published().as_ref().map(|(_, note)| note.clone())
+    }
+
+    /// Adds the cosignature of `witness` to the head that others are shown, if `cosigned` is of that
+    /// head and the cosignature is valid. Answers whether it has it now; a head has room for 15.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] when it could not be saved.
+    pub fn add_cosignature(&self, cosigned: &SignedNote, witness: &PartyId) -> Result<bool, LedgerError> {
+        let mut published = self.inner.published();
+        let Some((_, shown)) = published.as_mut() else { return Ok(false) };
+        if shown.text() != cosigned.text() || cosigned.cosigned_by(witness).is_none() {
+            return Ok(false);
+        }
+        let name = commonhold_format::note::party_name(witness);
+        let mut note = shown.clone();
+        if !note.merge(cosigned, |line| line.name == name) {
+            return Ok(shown.cosigned_by(witness).is_some());
+        }
+        checkpoint::save(&self.inner.dir, PUBLISHED, &note)?;
+        *shown = note;
+        Ok(true)
+    }
+
+    /// The name under which this ledger's heads are signed.
+    pub fn origin(&self) -> &str {
+        &self.inner.origin
+    }
+
+    /// The root when there were `size` durable entries; `None` when there are fewer.
+    pub fn root_at(&self, size: u64) -> Option<Hash> {
+        self.inner.state().tree.root_at(size)
+    }
+
+    /// The proof that the head of `new` entries continues that of `old` entries; `None` unless
+    /// `old <= new` and there are so many.
+    pub fn consistency(&self, old: u64, new: u64) -> Option<Vec<Hash>> {
+        self.inner.state().tree.consistency(old, new)
+    }
+
+    /// The path of entry `index` to the root of the first `size` entries.
+    pub fn inclusion(&self, index: u64, size: u64) -> Option<Vec<Hash>> {
+        self.inner.state().tree.path_at(index, size)
+    }
+
+    /// A resource of tlog-tiles: hashes of a tile, or a bundle of entries. `None` where the ledger does
+    /// not reach so far.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn tile(&self, tile: &TileId) -> Result<Option<Vec<u8>>, LedgerError> {
+        if tile.level.is_some() {
+            return Ok(self.inner.state().tree.tile(tile).map(|hashes| hashes.as_flattened().to_vec()));
+        }
+        let Some(first) = tile.index.checked_mul(TILE_WIDTH) else { return Ok(None) };
+        let notes = self.read(first, tile.width.into())?;
+        if notes.len() < usize::from(tile.width) {
+            return Ok(None);
+        }
+        let notes: Vec<Vec<u8>> = notes.iter().map(|(_, note)| note.to_bytes()).collect();
+        Ok(encode_entries(notes.iter().map(Vec::as_slice)))
+    }
+
     /// The durable entries from index `from` on, at most `count` and [`ENTRIES_PAGE_MAX`]. Each is
     /// checked against its checksum.
     ///
@@ -232,56 +338,63 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Io`], [`LedgerError::Altered`].
     pub fn balances(&self, me: &PartyId) -> Result<Vec<Balance>, LedgerError> {
-        let inner = &*self.inner;
-        let contracts = inner.state().book.contracts();
-        let mut balances = Vec::new();
-        for (id, entries) in contracts {
-            let Some(contract) = book::contract_of(&id, &inner.read_all(&entries)?) else { continue };
-            if contract.owner != *me && contract.provider != *me {
-                continue;
-            }
-            let mut bound = None;
-            loop {
-                let candidates = inner.state().book.receipts_below(&id, bound);
-                let Some((sequence, entries)) = candidates else { break };
-                if let Some(receipt) = book::receipt_of(&contract, &inner.read_all(&entries)?) {
-                    balances.extend(book::balance_of(me, &contract, &receipt));
-                    break;
-                }
-                bound = Some(sequence);
-            }
-        }
-        Ok(balances)
+        Notes::balances(&*self.inner, me)
     }
 
-    /// Every sequence for which both parties of a contract signed two texts: receipts, and revisions
-    /// (attack 32: one of them shows one text here and another one there).
+    /// What stands between `me` and each other party by receipts and payments, in order of party.
+    ///
+    /// # Errors
+    /// As [`balances`](Self::balances).
+    pub fn accounts(&self, me: &PartyId) -> Result<Vec<Account>, LedgerError> {
+        Notes::accounts(&*self.inner, me)
+    }
+
+    /// Every sequence for which both parties signed two texts: revisions, receipts, payments and trust
+    /// lines (attack 32: one of them shows one text here and another one there).
     ///
     /// # Errors
     /// [`LedgerError::Io`], [`LedgerError::Altered`].
     pub fn conflicts(&self) -> Result<Vec<Conflict>, LedgerError> {
-        let inner = &*self.inner;
-        let contracts = inner.state().book.contracts();
-        let mut conflicts = Vec::new();
-        for (id, entries) in contracts {
-            let contested = inner.state().book.contested(&id);
-            if contested.is_empty() {
-                continue;
-            }
-            let Some(contract) = book::contract_of(&id, &inner.read_all(&entries)?) else { continue };
-            for (subject, sequence, entries) in contested {
-                let notes = inner.read_all(&entries)?;
-                let [first, rest @ ..] = &book::binding(&contract, &notes)[..] else { continue };
-                conflicts.extend(rest.iter().map(|second| Conflict {
-                    contract: id,
-                    subject,
-                    sequence,
-                    first: (*first).clone(),
-                    second: (*second).clone(),
-                }));
-            }
+        Notes::conflicts(&*self.inner)
+    }
+
+    /// The payment with the highest sequence from `payer` to `payee` that both signed, and no other text
+    /// beside it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`], [`LedgerError::Altered`].
+    pub fn last_payment(&self, payer: &PartyId, payee: &PartyId) -> Result<Option<Payment>, LedgerError> {
+        let subject = Subject::Payment { payer: *payer, payee: *payee };
+        self.inner.latest(&subject, None, |statement| match statement {
+            Statement::Payment(payment) => Some(payment),
+            _ => None,
+        })
+    }
+
+    /// The trust lines to `creditor` that count: of each guarantor and debtor the one with the highest
+    /// sequence.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`], [`LedgerError::Altered`].
+    pub fn trust_lines(&self, creditor: &PartyId) -> Result<Vec<Trust>, LedgerError> {
+        let mut lines = Vec::new();
+        for subject in self.inner.look(|book| book.trust_lines(creditor)) {
+            lines.extend(self.inner.latest(&subject, None, |statement| match statement {
+                Statement::Trust(trust) => Some(trust),
+                _ => None,
+            })?);
         }
-        Ok(conflicts)
+        Ok(lines)
+    }
+}
+
+impl Notes for Inner {
+    fn look<T>(&self, up: impl FnOnce(&Book) -> T) -> T {
+        up(&self.state().book)
+    }
+
+    fn notes(&self, indices: &[u64]) -> Result<Vec<(u64, SignedNote)>, LedgerError> {
+        self.read_all(indices)
     }
 }
 
@@ -296,6 +409,15 @@ impl Inner {
         // A panic while the state was held leaves it no worse than written: what is durable is only
         // counted after a sync.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn published(&self) -> MutexGuard<'_, Option<(Checkpoint, SignedNote)>> {
+        // Replaced whole, after it was saved.
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn checkpoint_refused(&self, why: String) -> LedgerError {
+        LedgerError::Checkpoint { file: checkpoint::path(&self.dir), why }
     }
 
     fn stopped(&self, why: &str) -> LedgerError {
@@ -381,11 +503,9 @@ impl Inner {
             return Ok(note.clone());
         }
         let head = Checkpoint { origin: self.origin.clone(), size, root };
-        let note = SignedNote::sign(head.to_text(), &self.key).map_err(|error| LedgerError::Checkpoint {
-            file: checkpoint::path(&self.dir),
-            why: error.to_string(),
-        })?;
-        checkpoint::save(&self.dir, &note)?;
+        let note = SignedNote::sign_as(head.to_text(), &self.origin, &self.key)
+            .map_err(|error| self.checkpoint_refused(error.to_string()))?;
+        checkpoint::save(&self.dir, CHECKPOINT, &note)?;
         *saved = Some((head, note.clone()));
         Ok(note)
     }

@@ -2,17 +2,21 @@
 //! root over them, signed checkpoints, and balances that follow from the notes (spec/ledger.md).
 //!
 //! Invariant: an entry that was answered for is on disk, and what a checkpoint covers is there
-//! unchanged at every later open, or the open fails and says so. No balance is stored. What it is
-//! not: a check of what may be appended (the caller has verified the note), a proof to others that
-//! nothing was forked (there are no witnesses), or a copy that survives the disk.
+//! unchanged at every later open, or the open fails and says so. No balance is stored. A ledger of
+//! somebody else is believed in nothing ([`verify`], [`compare`]). What it is not: a check of what may
+//! be appended (the caller has verified the note), or a copy that survives the disk.
 
 mod book;
+pub mod bundle;
 mod checkpoint;
+pub mod compare;
 mod error;
 mod frame;
 mod ledger;
 mod scan;
+pub mod source;
+pub mod verify;
 
-pub use book::{Balance, Conflict, Role, Subject};
+pub use book::{Account, Balance, Conflict, Role, Subject, binds, numbered};
 pub use error::LedgerError;
 pub use ledger::{ENTRIES_PAGE_MAX, Ledger};

@@ -133,7 +133,7 @@ fn attack_32_two_texts_for_one_sequence_are_reported_and_neither_counts() {
     assert_eq!(it.owed(), Some((1, owed(&before))));
     let conflicts = it.ledger.conflicts().unwrap();
     let [conflict] = &conflicts[..] else { panic!("{conflicts:?}") };
-    assert_eq!((conflict.contract, conflict.subject), (it.contract.id(), Subject::Receipt));
+    assert_eq!(conflict.subject, Subject::Receipt(it.contract.id()));
     assert_eq!((conflict.sequence, conflict.first.0, conflict.second.0), (2, first, second));
     // A later receipt settles the matter of money; the evidence stays.
     let after = receipt(&it.contract, 3, 30);
@@ -150,25 +150,25 @@ fn attack_32_a_stranger_can_verify_a_conflict_and_cannot_be_shown_a_false_one() 
         it.log_signed_by_both(&revision(&it.contract, 7, root));
     }
     let conflict = it.ledger.conflicts().unwrap().remove(0);
-    assert_eq!(conflict.subject, Subject::Revision);
+    assert_eq!(conflict.subject, Subject::Revision(it.contract.id()));
     let terms = Statement::Contract(it.contract.clone());
     let both = signed(terms.clone(), &[&it.owner, &it.provider]);
-    assert!(conflict.is_proven_by(&both));
-    assert!(!conflict.is_proven_by(&signed(terms, &[&it.owner])));
+    assert!(conflict.is_proven_by(Some(&both)));
+    assert!(!conflict.is_proven_by(Some(&signed(terms, &[&it.owner]))));
     let other = contract(&it.owner, &it.provider, 8);
-    assert!(!conflict.is_proven_by(&signed(Statement::Contract(other), &[&it.owner, &it.provider])));
+    assert!(!conflict.is_proven_by(Some(&signed(Statement::Contract(other), &[&it.owner, &it.provider]))));
     let change = |change: fn(&mut commonhold_ledger::Conflict)| {
         let mut changed = conflict.clone();
         change(&mut changed);
-        changed.is_proven_by(&both)
+        changed.is_proven_by(Some(&both))
     };
     assert!(change(|_| {}));
     assert!(!change(|it| it.second = it.first.clone()));
     assert!(!change(|it| it.sequence += 1));
-    assert!(!change(|it| it.subject = Subject::Receipt));
+    assert!(!change(|it| it.subject = Subject::Receipt(it.subject.contract().unwrap())));
     let mut half = conflict.clone();
     half.second.1 = signed(revision(&it.contract, 7, 3), &[&it.provider]);
-    assert!(!half.is_proven_by(&both));
+    assert!(!half.is_proven_by(Some(&both)));
 }
 
 #[test]

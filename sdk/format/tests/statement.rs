@@ -122,6 +122,7 @@ fn receipt() -> impl Strategy<Value = Statement> {
                 audits_failed: totals.3,
                 owed_microcredits,
                 evidence: hashes.1,
+                owner_node: NodeId(hashes.0),
                 owner_head: (totals.4, hashes.2),
                 provider_head: (totals.5, hashes.3),
             })
@@ -173,6 +174,7 @@ fn some_receipt() -> Receipt {
         audits_failed: 3,
         owed_microcredits: 1234,
         evidence: [2; 32],
+        owner_node: NodeId([4; 32]),
         owner_head: (5, [3; 32]),
         provider_head: (6, [4; 32]),
     }

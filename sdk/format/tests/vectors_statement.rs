@@ -81,6 +81,7 @@ fn build(kind: &str, fields: &mut Case) -> Statement {
             audits_failed: fields.number("audits_failed"),
             owed_microcredits: fields.number("owed_microcredits"),
             evidence: fields.hash("evidence"),
+            owner_node: fields.number("owner_node"),
             owner_head: (fields.number("owner_ledger_size"), fields.hash("owner_ledger_root")),
             provider_head: (fields.number("provider_ledger_size"), fields.hash("provider_ledger_root")),
         }),

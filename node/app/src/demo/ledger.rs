@@ -5,6 +5,7 @@ use commonhold_client::Client;
 use commonhold_client::types::{LEDGER_COUNT_MAX, LedgerView, Role};
 use commonhold_format::ids::PartyId;
 use commonhold_format::note::SignedNote;
+use commonhold_format::statement::Checkpoint;
 use commonhold_format::tree::{GrowingTree, leaf_hash};
 use data_encoding::HEXLOWER;
 
@@ -77,8 +78,8 @@ async fn verified(client: &Client) -> Result<LedgerView> {
     }
     ensure!(HEXLOWER.encode(&tree.root()) == view.root, "a ledger's root does not follow from its notes");
     let checkpoint = SignedNote::parse(view.checkpoint.as_bytes())?;
-    ensure!(checkpoint.is_signed_by(&party), "a ledger's checkpoint is not signed by its party");
-    let head = commonhold_format::statement::Checkpoint::from_text(checkpoint.text())?;
+    let (head, signer, _) = Checkpoint::of_ledger(&checkpoint).map_err(anyhow::Error::msg)?;
+    ensure!(signer == party, "a ledger's checkpoint is signed by another party than its node's");
     ensure!(
         head.size == view.size && HEXLOWER.encode(&head.root) == view.root,
         "a ledger's checkpoint is about another tree"

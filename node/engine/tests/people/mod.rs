@@ -108,6 +108,7 @@ pub(crate) fn receipt(
         audits_failed: 0,
         owed_microcredits: 0,
         evidence: [0; 32],
+        owner_node: NodeId([8; 32]),
         owner_head: (sequence * 10, id(sequence as u16)),
         provider_head: (sequence * 7, id(sequence as u16 + 500)),
     };

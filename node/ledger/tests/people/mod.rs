@@ -87,6 +87,7 @@ pub(crate) fn receipt(contract: &Contract, sequence: u64, audits: u64) -> Statem
             .amount_due(u128::from(audits) << 50, audits * 1_000_000, audits)
             .expect("the totals of tests are small"),
         evidence: [0; 32],
+        owner_node: NodeId([8; 32]),
         owner_head: (sequence, [1; 32]),
         provider_head: (sequence, [2; 32]),
     })

@@ -139,6 +139,7 @@ impl Deal {
             audits_failed: 0,
             owed_microcredits: sequence,
             evidence: [0; 32],
+            owner_node: NodeId([8; 32]),
             owner_head: (1, [1; 32]),
             provider_head: (1, [2; 32]),
         };

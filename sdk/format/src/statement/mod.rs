@@ -19,7 +19,7 @@ use crate::note::SignedNote;
 
 pub use self::agreement::{Contract, Prices, Revision};
 pub use self::audit::{AuditIntent, AuditOutcome, AuditRecord, OutcomeError};
-pub use self::checkpoint::Checkpoint;
+pub use self::checkpoint::{Checkpoint, ledger_origin, parse_ledger_origin};
 pub use self::money::{Claim, Payment, Trust};
 pub use self::receipt::Receipt;
 
@@ -75,6 +75,21 @@ impl Statement {
             Statement::Payment(payment) => payment.to_text(),
             Statement::Trust(trust) => trust.to_text(),
             Statement::Claim(claim) => claim.to_text(),
+        }
+    }
+
+    /// The kind's word: `contract`, `revision`, `receipt`, `audit-intent`, `audit-record`, `payment`,
+    /// `trust` or `claim`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Statement::Contract(_) => "contract",
+            Statement::Revision(_) => "revision",
+            Statement::Receipt(_) => "receipt",
+            Statement::AuditIntent(_) => "audit-intent",
+            Statement::AuditRecord(_) => "audit-record",
+            Statement::Payment(_) => "payment",
+            Statement::Trust(_) => "trust",
+            Statement::Claim(_) => "claim",
         }
     }
 

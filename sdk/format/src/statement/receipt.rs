@@ -2,7 +2,7 @@
 
 use super::text::{Fields, Lines};
 use super::{AMOUNT_MAX, SECONDS_MAX, StatementError};
-use crate::ids::ContractId;
+use crate::ids::{ContractId, NodeId};
 use crate::tree::Hash;
 
 /// What an owner owes a provider under one contract since its start. The provider signs it first,
@@ -28,7 +28,9 @@ pub struct Receipt {
     pub owed_microcredits: u64,
     /// Hash of the last audit's evidence (spec/audit.md); zeros when there is none.
     pub evidence: Hash,
-    /// Size and root of the owner's ledger when the receipt was drawn up.
+    /// The owner's node on which its ledger is: an owner may have several, or come back on a new one.
+    pub owner_node: NodeId,
+    /// Size and root of the owner's ledger on that node when the receipt was drawn up.
     pub owner_head: (u64, Hash),
     /// Size and root of the provider's ledger when the receipt was drawn up.
     pub provider_head: (u64, Hash),
@@ -48,6 +50,7 @@ impl Receipt {
             .field("audits_failed", self.audits_failed)
             .field("owed_microcredits", self.owed_microcredits)
             .bytes("evidence", &self.evidence)
+            .field("owner_node", self.owner_node)
             .field("owner_ledger_size", self.owner_head.0)
             .bytes("owner_ledger_root", &self.owner_head.1)
             .field("provider_ledger_size", self.provider_head.0)
@@ -66,6 +69,7 @@ impl Receipt {
             audits_failed: fields.value("audits_failed")?,
             owed_microcredits: fields.within("owed_microcredits", 0, AMOUNT_MAX)?,
             evidence: fields.bytes("evidence")?,
+            owner_node: fields.value("owner_node")?,
             owner_head: (fields.value("owner_ledger_size")?, fields.bytes("owner_ledger_root")?),
             provider_head: (fields.value("provider_ledger_size")?, fields.bytes("provider_ledger_root")?),
         })
