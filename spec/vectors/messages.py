@@ -901,6 +901,14 @@ def requests():
     bad("damaged-too-many", "1,025 chunks that rotted", long_list(11, [ID], CHUNK, 1025))
     bad("damaged-none", "no chunk that rotted", [(cbor([11, [ID, []]]), 1)])
 
+    good("cosign", "a head to be cosigned", 12, [b"any note", 41, ID + CHUNK], checkpoint=b"any note".hex(), old="41", proof=[ID.hex(), CHUNK.hex()])
+    good("cosign_first", "a head that was never seen", 12, [b"any note", 0, b""], checkpoint=b"any note".hex(), old="0", proof=[])
+    good("consistency", "a proof between two heads", 13, [41, 1207], old="41", new="1207")
+    good("countersign", "a payment's note", 14, [b"any note"], note=b"any note".hex())
+    bad("cosign-33", "a proof of 33 bytes", [(cbor([12, [b"any note", 41, ID + b"x"]]), 1)])
+    bad("cosign-65", "a proof of 65 hashes", [(cbor([12, [b"any note", 41, ID * 65]]), 1)])
+    for name, number, after in (("cosign", 12, [1, b""]), ("countersign", 14, [])):
+        bad(f"{name}-note-too-long", "a note of a byte above 16 KiB", long_bytes(number, [], 16385, after))
     wire_case("ok-longest-chunk", "a chunk of 1 MiB", "ok", "request", long_bytes(4, [ID, CHUNK], 2**20))
     wire_case("ok-longest-note", "a note of 16 KiB", "ok", "request", long_bytes(1, [], 16384))
     wire_case("ok-most-adds", "4,096 additions", "ok", "request", long_list(5, [signed], [CHUNK, 5], 4096, ([],)))
@@ -966,14 +974,20 @@ def responses():
     good("contracts", "two contracts", 7, [[ID, CHUNK]], contracts=[ID.hex(), CHUNK.hex()])
     reasons = (
         "other", "invalid", "unknown", "full", "over-contract", "terms", "forbidden", "damaged",
-        "quarantined", "busy", "conflict", "clock",
+        "quarantined", "busy", "conflict", "clock", "credit",
     )  # fmt: skip
     for code, reason in enumerate(reasons):
         good(f"refused_{reason}", f"refused: {reason}", 8, [code, "Zürich, why"], reason=reason, message="Zürich, why")
 
+    good("cosigned", "a cosigned head", 9, [41, b"any note"], size="41", checkpoint=b"any note".hex())
+    good("cosigned_elsewhere", "the proof has to begin at 41", 9, [41, b""], size="41", checkpoint="")
+    good("consistency", "two hashes", 10, [ID + CHUNK], proof=[ID.hex(), CHUNK.hex()])
+    bad("consistency-65", "a proof of 65 hashes", [(cbor([10, [ID * 65]]), 1)])
+    bad("cosigned-note-too-long", "a note of a byte above 16 KiB", long_bytes(9, [41], 16385, []))
+
     later = {"message": {"type": "refused", "reason": "other", "message": "why"}}
     for name, description, elements in (
-        ("code-12", "the next code, of a later version", [12, "why"]),
+        ("code-13", "the next code, of a later version", [13, "why"]),
         ("code-max", "the largest code, of a later version", [2**32 - 1, "why"]),
         ("field", "a field of a later version", [0, "why", [1, [2, "x"]]]),
     ):

@@ -25,6 +25,7 @@ use crate::progress::human;
 use crate::provider::Provider;
 use crate::upkeep::{self, Damage};
 use crate::vault::Vault;
+use crate::witness::Witness;
 
 /// Bytes of packs that a scrub goes through before it notes what it has found.
 const SCRUB_PART: u64 = 16 << 20;
@@ -48,6 +49,10 @@ pub struct Api {
     pub lends: bool,
     /// Where the API listens.
     pub url: String,
+    /// Where the ledger is served to everybody, if it is.
+    pub ledger_url: Option<String>,
+    /// Heads of ledgers, this node's own and others'.
+    pub witness: Arc<Witness>,
     /// Since when.
     pub started: Instant,
     /// When a silent holder counts as gone.
@@ -201,6 +206,7 @@ impl Api {
         let store = self.vault().store().ok();
         let lent = store.as_ref().filter(|_| self.lends);
         problems.extend(lent.and_then(short_of_space));
+        problems.extend(self.witness.problems());
         let mut drive_status = None;
         if let Some((owner, drive)) = self.owner_half() {
             let (agent, absent) = (owner.clone(), self.absent_after_seconds);
@@ -234,7 +240,12 @@ impl Api {
             drive: drive_status,
             contracts: store.map_or(0, |store| store.contracts().len() as u64),
             peers_connected: connected,
-            ledger: types::LedgerHead { size: self.ledger.len(), root: HEXLOWER.encode(&self.ledger.root()) },
+            ledger: types::LedgerHead {
+                size: self.ledger.len(),
+                root: HEXLOWER.encode(&self.ledger.root()),
+                cosigners: self.witness.cosigners(),
+                url: self.ledger_url.clone(),
+            },
             problems,
             stage_milliseconds: self.owner_half().map_or_else(BTreeMap::new, |(owner, _)| {
                 let entry = |(name, time): (&str, Duration)| {
@@ -304,7 +315,7 @@ impl Api {
         from: u64,
         count: usize,
     ) -> Result<types::LedgerView, String> {
-        let checkpoint = ledger.checkpoint().map_err(|error| error.to_string())?;
+        let checkpoint = ledger.publish().map_err(|error| error.to_string())?;
         let Ok(head) = commonhold_format::statement::Checkpoint::from_text(checkpoint.text()) else {
             return Err("the ledger's own checkpoint cannot be read".to_owned());
         };

@@ -61,7 +61,7 @@ pub enum Command {
     /// Look after the lent disk.
     #[command(subcommand)]
     Store(Store),
-    /// Read the node's signed ledger.
+    /// Read the node's signed ledger, or check anybody's.
     #[command(subcommand)]
     Ledger(LedgerCommand),
     /// Start a local network of provider nodes and one owner, until Ctrl-C or SIGTERM.
@@ -179,6 +179,34 @@ pub enum LedgerCommand {
         /// Show at most this many notes.
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1000))]
         count: u64,
+    },
+    /// Show what you and others owe each other, as it follows from the notes.
+    Balance,
+    /// Check a ledger from its first note: signatures, amounts, audits, and say what could not be
+    /// checked. Needs no node.
+    Verify {
+        /// A bundle or a piece of evidence, a folder of tiles, a node's data directory, or the address
+        /// of a log that is served as tiles; without it, this node's own ledger.
+        what: Option<String>,
+        /// It must be the ledger of this party (64 hexadecimal digits).
+        #[arg(long, value_name = "PARTY")]
+        party: Option<commonhold_format::ids::PartyId>,
+    },
+    /// Write everything that a stranger needs to check this ledger into one file.
+    Bundle {
+        /// The file; it must not exist.
+        file: PathBuf,
+    },
+    /// Hold two ledgers beside each other: forks, contradictions and missing receipts, each written as
+    /// a piece of evidence that `ledger verify` confirms. Needs no node.
+    Compare {
+        /// One ledger, as `ledger verify` takes it.
+        a: String,
+        /// The other.
+        b: String,
+        /// Folder for pieces of evidence; by default the working directory.
+        #[arg(long, value_name = "FOLDER")]
+        evidence: Option<PathBuf>,
     },
 }
 

@@ -26,6 +26,8 @@ pub struct Config {
     pub provider: ProviderConfig,
     /// Keeping one's own files.
     pub owner: OwnerConfig,
+    /// The signed ledger, and what others see of it.
+    pub ledger: LedgerConfig,
 }
 
 /// Table `[network]`.
@@ -149,6 +151,25 @@ impl Default for OwnerConfig {
     }
 }
 
+/// Table `[ledger]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerConfig {
+    /// Where the ledger is served to everybody as tiles over HTTP; nowhere without it. Port 0 takes any
+    /// free port.
+    pub listen: Option<SocketAddr>,
+    /// Cosign the heads of ledgers of nodes with which there is no contract?
+    pub witness_others: bool,
+    /// How long the evidence of audits is kept after both have signed a receipt that counts them.
+    pub keep_evidence: Term,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { listen: None, witness_others: true, keep_evidence: Term(90 * DAY_SECONDS) }
+    }
+}
+
 const DAY_SECONDS: u64 = 86_400;
 
 /// Why a configuration is refused: one sentence with the file, the line and what is allowed.
@@ -219,7 +240,7 @@ impl Config {
             let quoted: Vec<String> = addresses.iter().map(|address| format!("{:?}", address.0)).collect();
             format!("[{}]", quoted.join(", "))
         };
-        let Self { network, api, store, provider, owner } = self;
+        let Self { network, api, store, provider, owner, ledger } = self;
         format!(
             r#"# Configuration of a Commonhold node. Every key may be left out; its default then holds.
 # Sizes: "500 GiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB). Durations: "24 h" (s, min, h, d).
@@ -266,6 +287,15 @@ absent_after = "{absent_after}"
 repair_interval = "{repair_interval}"
 # Term of a new contract.
 term = "{term}"
+
+[ledger]
+# Serve this node's ledger to everybody, as tiles over HTTP (c2sp.org/tlog-tiles), on this address. It
+# names the parties of contracts, sizes, times and amounts; no file and no name.
+{ledger_listen}
+# Cosign heads of the ledgers of nodes with which there is no contract.
+witness_others = {witness_others}
+# How long the evidence of audits is kept after both parties have signed a receipt that counts them.
+keep_evidence = "{keep_evidence}"
 "#,
             listen = list(&network.listen),
             bootstrap = list(&network.bootstrap),
@@ -284,6 +314,12 @@ term = "{term}"
             absent_after = owner.absent_after,
             repair_interval = owner.repair_interval,
             term = owner.term,
+            ledger_listen = match &ledger.listen {
+                Some(address) => format!("listen = \"{address}\""),
+                None => "# listen = \"0.0.0.0:4781\"".to_owned(),
+            },
+            witness_others = ledger.witness_others,
+            keep_evidence = ledger.keep_evidence,
         )
     }
 }

@@ -113,6 +113,11 @@ impl Places {
         self.0.join("ledger")
     }
 
+    /// Heads of others' ledgers.
+    pub fn heads(&self) -> PathBuf {
+        self.0.join("heads")
+    }
+
     /// The drive's folder.
     pub fn drive(&self) -> PathBuf {
         self.0.join("drive")

@@ -17,9 +17,11 @@ mod node;
 mod owner;
 mod progress;
 mod provider;
+mod rules;
 mod turns;
 mod upkeep;
 mod vault;
+mod witness;
 
 use std::process::ExitCode;
 

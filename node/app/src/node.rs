@@ -18,6 +18,7 @@ use commonhold_format::record::{NodeRecord, Offer, head_key, node_key};
 use commonhold_format::statement::ledger_origin;
 use commonhold_gateway::Token;
 use commonhold_ledger::Ledger;
+use commonhold_ledger::heads::Heads;
 use commonhold_net::{Incoming, Net, NetConfig};
 use commonhold_store::StoreConfig;
 use futures::future::BoxFuture;
@@ -33,6 +34,7 @@ use crate::provider::{DamageReport, Provider};
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
 use crate::vault::{self, Vault};
+use crate::witness::{Pages, Witness};
 
 /// Requests of other nodes that are worked on at the same time.
 const SERVING_MAX: usize = 64;
@@ -120,6 +122,19 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     };
     announcer.write()?;
 
+    let heads_dir = places.heads();
+    let witness = Arc::new(Witness {
+        ledger: ledger.clone(),
+        heads: Arc::new(blocking(move || Heads::open(&heads_dir)).await??),
+        vault: vault.clone(),
+        net: net.clone(),
+        party: party.clone(),
+        evidence: places.evidence(),
+        for_others: config.ledger.witness_others,
+        settled: tokio::sync::Notify::new(),
+        forks: Mutex::default(),
+    });
+
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let service = Arc::new(Provider {
         vault: vault.clone(),
@@ -138,12 +153,32 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         progress: Mutex::new(HashMap::new()),
         turns: Turns::default(),
         damage: Damage::default(),
+        witness: witness.clone(),
         reports: config.owner.enabled.then_some(reports),
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(serve(service.clone(), incoming));
     tasks.spawn(async move { announcer.run().await });
     tasks.spawn(look_forever(vault.clone()));
+    tasks.spawn({
+        let witness = witness.clone();
+        async move { witness.run().await }
+    });
+    let ledger_url = match config.ledger.listen {
+        Some(address) => {
+            let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
+                format!(
+                    "the ledger cannot be served on {address}: set another address under [ledger] in {}",
+                    places.config().display()
+                )
+            })?;
+            let url = format!("http://{}", listener.local_addr()?);
+            let pages = Arc::new(Pages(ledger.clone()));
+            tasks.spawn(commonhold_gateway::serve_ledger(listener, pages, std::future::pending()));
+            Some(url)
+        }
+        None => None,
+    };
     if config.provider.enabled {
         tasks.spawn(upkeep::tidy_forever(service.clone()));
         tasks.spawn(upkeep::scrub_forever(service.clone(), config.store.scrub_rate));
@@ -181,6 +216,8 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         owner: config.owner.enabled.then_some(owner),
         lends: config.provider.enabled,
         url: url.clone(),
+        ledger_url,
+        witness,
         started: Instant::now(),
         absent_after_seconds: config.owner.absent_after.0,
     });

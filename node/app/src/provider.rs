@@ -29,6 +29,7 @@ use crate::clock::unix_seconds;
 use crate::turns::Turns;
 use crate::upkeep::Damage;
 use crate::vault::Vault;
+use crate::witness::Witness;
 
 /// Connected nodes that are asked at once whom they act for.
 const INTRODUCED_MAX: usize = 64;
@@ -66,6 +67,8 @@ pub struct Provider {
     pub turns: Turns<ContractId>,
     /// Chunks that were found damaged here.
     pub damage: Damage,
+    /// Heads of ledgers.
+    pub witness: Arc<Witness>,
     /// Where reports of other providers about this owner's chunks go, if files are kept through
     /// this node.
     pub reports: Option<mpsc::Sender<DamageReport>>,
@@ -137,6 +140,14 @@ impl Provider {
             Request::SettleReceipt { note } => self.settle_receipt(&note).await,
             Request::ListContracts { owner, signature } => self.list_contracts(from, owner, &signature).await,
             Request::Damaged { contract, chunks } => self.report_damage(from, contract, chunks).await,
+            Request::Cosign { checkpoint, old, proof } => {
+                let answer = self.witness.cosign(from, &checkpoint, old, proof).await;
+                answer.map_err(|(reason, why)| Refused::new(reason, why))
+            }
+            Request::Consistency { old, new } => {
+                self.witness.consistency(old, new).map_err(|(reason, why)| Refused::new(reason, why))
+            }
+            Request::Countersign { .. } => Err(Refused::new(Refusal::Other, "not yet")),
         }
     }
 
@@ -508,6 +519,7 @@ impl Provider {
         if let Some(open) = locked(&self.egress).get_mut(&contract) {
             *open = open.saturating_sub(settled);
         }
+        self.witness.settled.notify_one();
         Ok(Response::Done)
     }
 

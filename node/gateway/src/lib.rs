@@ -11,8 +11,10 @@ mod connection;
 mod guard;
 mod routes;
 mod server;
+mod tiles;
 mod upload;
 
 pub use api::{ApiFault, ArchiveReader, NodeApi};
 pub use guard::Token;
 pub use server::serve;
+pub use tiles::{LedgerPages, serve_ledger};

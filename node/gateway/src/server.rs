@@ -69,61 +69,76 @@ pub async fn serve(
         return invalid("the API token is too short or has characters that no header can carry".into());
     }
     let gate = Arc::new(Gate { token, port: address.port() });
-    let stop = CancellationToken::new();
-    let running = TaskTracker::new();
+    let doors = Doors::default();
     let calls = Calls {
         api,
         places: Arc::new(Semaphore::new(CHANGES_MAX)),
-        running: running.clone(),
-        stop: stop.clone(),
+        running: doors.running.clone(),
+        stop: doors.stop.clone(),
     };
     let app = router(Arc::new(calls)).layer(axum::middleware::from_fn_with_state(gate, guard));
+    doors.open(listener, app, shutdown).await;
+    Ok(())
+}
 
-    // Dropping this future ends everything, too: nothing of it outlives `serve` by more than the
-    // bounded drains.
-    let _stop_on_drop = stop.clone().drop_guard();
-    let stopping = CancellationToken::new();
-    let _stopping_on_drop = stopping.clone().drop_guard();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let accepted = async {
-            // Never closed, so this cannot fail.
-            let place = places.clone().acquire_owned().await.ok();
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            () = &mut shutdown => break,
-            accepted = accepted => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let connection = converse(stream, app.clone(), stopping.clone());
-                let stop = stop.clone();
-                running.spawn(async move {
-                    let _place = place;
-                    tokio::select! {
-                        () = connection => {}
-                        () = stop.cancelled() => {}
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the local API could not accept a connection");
-                sleep(ACCEPT_PAUSE).await;
+/// Where connections come in, and how what they started is ended.
+#[derive(Default)]
+pub(crate) struct Doors {
+    /// Everything that runs for a client.
+    running: TaskTracker,
+    /// Drops it.
+    stop: CancellationToken,
+}
+
+impl Doors {
+    /// Serves `app` until `shutdown` completes, then ends as [`serve`] says.
+    pub(crate) async fn open(self, listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) {
+        let Self { running, stop } = self;
+        // Dropping this future ends everything, too: nothing of it outlives it by more than the
+        // bounded drains.
+        let _stop_on_drop = stop.clone().drop_guard();
+        let stopping = CancellationToken::new();
+        let _stopping_on_drop = stopping.clone().drop_guard();
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let accepted = async {
+                // Never closed, so this cannot fail.
+                let place = places.clone().acquire_owned().await.ok();
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = accepted => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let connection = converse(stream, app.clone(), stopping.clone());
+                    let stop = stop.clone();
+                    running.spawn(async move {
+                        let _place = place;
+                        tokio::select! {
+                            () = connection => {}
+                            () = stop.cancelled() => {}
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
+        drop(listener);
+        running.close();
+        stopping.cancel();
+        if timeout(GRACE, running.wait()).await.is_err() {
+            tracing::info!("calls that are still running are ended");
+            stop.cancel();
+            // A call that blocks its thread cannot be dropped; it must not hold up the node's end.
+            let _ = timeout(DROP_TIME_MAX, running.wait()).await;
+        }
     }
-    drop(listener);
-    running.close();
-    stopping.cancel();
-    if timeout(GRACE, running.wait()).await.is_err() {
-        tracing::info!("the local API ends calls that are still running");
-        stop.cancel();
-        // A call that blocks its thread cannot be dropped; it must not hold up the node's end.
-        let _ = timeout(DROP_TIME_MAX, running.wait()).await;
-    }
-    Ok(())
 }
 
 /// Serves one connection; after `stopping`, only until its present call is answered.

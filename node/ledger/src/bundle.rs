@@ -4,16 +4,16 @@
 //! Invariant: unpacked, the tar is a folder of tiles that any reader of tlog-tiles can read, and the
 //! same ledger gives the same bytes. Not here: whether anything in it is right ([`crate::verify`]).
 
+use std::collections::HashSet;
 use std::io::Write;
-use std::path::Path;
 
 use commonhold_format::evidence::EVIDENCE_LEN_MAX;
 use commonhold_format::log::TileId;
-use commonhold_format::statement::{Checkpoint, Statement};
+use commonhold_format::statement::Statement;
 use data_encoding::HEXLOWER;
 
-use crate::Ledger;
-use crate::source::{Folder, Source};
+use crate::source::Source;
+use crate::verify::Log;
 
 /// What went into a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,46 +26,35 @@ pub struct Bundled {
     pub evidence_missing: u64,
 }
 
-/// Writes the ledger under its published head. `evidence` is the folder with the evidence of audits.
+/// Writes a ledger that was loaded from `source`, with what evidence of audits that has.
 ///
 /// # Errors
 /// A sentence.
-pub fn write(ledger: &Ledger, evidence: &Path, out: impl Write) -> Result<Bundled, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let checkpoint = ledger.publish().map_err(|error| text(&error))?;
-    let head = Checkpoint::from_text(checkpoint.text()).map_err(|error| text(&error))?;
+pub fn write(log: &Log, source: &mut dyn Source, out: impl Write) -> Result<Bundled, String> {
     let mut tar = tar::Builder::new(out);
-    let mut bundled = Bundled { entries: head.size, ..Bundled::default() };
-    add(&mut tar, "checkpoint", &checkpoint.to_bytes())?;
-    for tile in TileId::all(head.size) {
-        let bytes = ledger.tile(&tile).map_err(|error| text(&error))?;
-        let bytes = bytes.ok_or_else(|| format!("the ledger does not have {tile}"))?;
+    let mut bundled = Bundled { entries: log.head.size, ..Bundled::default() };
+    add(&mut tar, "checkpoint", &log.checkpoint.to_bytes())?;
+    for tile in TileId::all(log.head.size) {
+        let bytes = log.tile(&tile).ok_or_else(|| format!("the ledger does not have {tile}"))?;
         add(&mut tar, &tile.to_string(), &bytes)?;
     }
-    let mut kept = Folder(evidence.to_owned());
-    let mut seen = std::collections::HashSet::new();
-    let mut from = 0;
-    while from < head.size {
-        let page = ledger.read(from, crate::ENTRIES_PAGE_MAX).map_err(|error| text(&error))?;
-        let Some((last, _)) = page.last() else { break };
-        from = last + 1;
-        for (_, note) in page.iter().filter(|(index, _)| *index < head.size) {
-            let Ok(Statement::AuditRecord(record)) = Statement::of(note) else { continue };
-            if record.evidence == [0; 32] || !seen.insert(record.evidence) {
-                continue;
+    let mut seen = HashSet::new();
+    for (_, note) in log.notes() {
+        let Ok(Statement::AuditRecord(record)) = Statement::of(note) else { continue };
+        if record.evidence == [0; 32] || !seen.insert(record.evidence) {
+            continue;
+        }
+        let name = format!("evidence/{}.cbor", HEXLOWER.encode(&record.evidence));
+        match source.get(&name, EVIDENCE_LEN_MAX)? {
+            Some(bytes) => {
+                add(&mut tar, &name, &bytes)?;
+                bundled.evidence += 1;
             }
-            let name = format!("{}.cbor", HEXLOWER.encode(&record.evidence));
-            match kept.get(&name, EVIDENCE_LEN_MAX)? {
-                Some(bytes) => {
-                    add(&mut tar, &format!("evidence/{name}"), &bytes)?;
-                    bundled.evidence += 1;
-                }
-                None => bundled.evidence_missing += 1,
-            }
+            None => bundled.evidence_missing += 1,
         }
     }
-    let mut out = tar.into_inner().map_err(|error| text(&error))?;
-    out.flush().map_err(|error| text(&error))?;
+    let mut out = tar.into_inner().map_err(|error| error.to_string())?;
+    out.flush().map_err(|error| error.to_string())?;
     Ok(bundled)
 }
 

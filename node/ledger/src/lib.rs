@@ -12,6 +12,7 @@ mod checkpoint;
 pub mod compare;
 mod error;
 mod frame;
+pub mod heads;
 mod ledger;
 mod scan;
 pub mod source;

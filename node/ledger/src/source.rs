@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use commonhold_format::log::{TileId, encode_entries};
 use commonhold_format::note::NOTE_LEN_MAX;
 
+use crate::checkpoint::{CHECKPOINT, PUBLISHED};
 use crate::scan::{End, scan};
 
 /// Most files of one tar: more than a ledger of ten million notes has.
@@ -118,7 +119,7 @@ pub struct LogFolder {
 impl LogFolder {
     /// Whether `dir` looks like a ledger folder.
     pub fn is_one(dir: &Path) -> bool {
-        dir.join("log").is_file() && dir.join("checkpoint").is_file()
+        dir.join("log").is_file() && dir.join(CHECKPOINT).is_file()
     }
 
     /// Finds the entries of the log.
@@ -163,7 +164,10 @@ impl LogFolder {
 impl Source for LogFolder {
     fn get(&mut self, path: &str, max: usize) -> Result<Option<Vec<u8>>, String> {
         if path == "checkpoint" {
-            return Folder(self.dir.clone()).get(path, max.min(NOTE_LEN_MAX));
+            // What others are shown, with its cosignatures.
+            let mut folder = Folder(self.dir.clone());
+            let published = folder.get(PUBLISHED, max.min(NOTE_LEN_MAX))?;
+            return if published.is_some() { Ok(published) } else { folder.get(CHECKPOINT, max) };
         }
         if path.starts_with("evidence/") {
             let beside = self.dir.parent().unwrap_or(&self.dir).to_owned();
@@ -184,7 +188,7 @@ impl Source for LogFolder {
 ///
 /// # Errors
 /// A sentence, when it is none of these.
-pub fn open(path: &Path) -> Result<Box<dyn Source>, String> {
+pub fn open(path: &Path) -> Result<Box<dyn Source + Send>, String> {
     let meta = fs::metadata(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if meta.is_file() {
         return Ok(Box::new(Tar::open(path)?));

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use commonhold_format::evidence::{AuditFault, EVIDENCE_LEN_MAX, check_audit};
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
-use commonhold_format::log::{TILE_WIDTH, TileId, decode_entries};
+use commonhold_format::log::{TILE_WIDTH, TileId, decode_entries, encode_entries};
 use commonhold_format::note::{NOTE_LEN_MAX, SignedNote, party_of};
 use commonhold_format::statement::{
     AuditIntent, AuditRecord, Checkpoint, Claim, Contract, Receipt, Revision, Statement,
@@ -138,6 +138,17 @@ impl Log {
             self.notes.push(note);
         }
         Ok(())
+    }
+
+    /// A resource of tlog-tiles: hashes of a tile, or a bundle of entries.
+    pub fn tile(&self, tile: &TileId) -> Option<Vec<u8>> {
+        if tile.level.is_some() {
+            return self.tree.tile(tile).map(|hashes| hashes.as_flattened().to_vec());
+        }
+        let first = usize::try_from(tile.first()).ok()?;
+        let notes = self.notes.get(first..first + usize::from(tile.width))?;
+        let notes: Vec<Vec<u8>> = notes.iter().map(SignedNote::to_bytes).collect();
+        encode_entries(notes.iter().map(Vec::as_slice))
     }
 
     /// The note of an entry.

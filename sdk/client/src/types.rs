@@ -219,6 +219,11 @@ pub struct LedgerHead {
     pub size: u64,
     /// Merkle root over them, 64 hexadecimal digits.
     pub root: String,
+    /// Parties that cosigned the head that this node shows to others.
+    pub cosigners: u64,
+    /// Where the ledger is served to everybody as tiles, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// An element of `GET /v1/peers`: a node that this node knows.

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use crate::head::{Head, HeadError};
 use crate::ids::{NodeId, PartyId};
 use crate::keys::{self, DeviceSecret, PartyKey};
-use crate::statement::Prices;
+use crate::note::SignedNote;
+use crate::statement::{Checkpoint, Prices};
 use crate::wire::bounded;
 use crate::wire::canonical::is_encoding_of;
 
@@ -28,12 +29,15 @@ pub const VALIDITY_SECONDS_MAX: u64 = 7 * 86_400;
 const NODE_RECORD: u8 = 0x01;
 /// First byte of a drive head ([`Head::encode`]).
 const DRIVE_HEAD: u8 = 0x02;
+/// First byte of a ledger head.
+const LEDGER_HEAD: u8 = 0x03;
 const SIGNATURE_LEN: usize = 64;
 /// The party's signature, then the node's.
 const SIGNATURES_LEN: usize = 2 * SIGNATURE_LEN;
 const SIGNED_AS: &[u8] = b"commonhold/v1/node-record-signature";
 const NODE_KEY: &[u8] = b"commonhold/v1/node-record";
 const HEAD_KEY: &[u8] = b"commonhold/v1/drive-head";
+const LEDGER_KEY: &[u8] = b"commonhold/v1/ledger-head";
 
 /// What a provider offers.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -188,12 +192,36 @@ pub fn head_key(drive: &PartyId) -> [u8; 32] {
     hashed(HEAD_KEY, drive.as_bytes())
 }
 
+/// Where the head of the ledger of a node stands: SHA-256("commonhold/v1/ledger-head" ‖ node).
+pub fn ledger_key(node: &NodeId) -> [u8; 32] {
+    hashed(LEDGER_KEY, node.as_bytes())
+}
+
+/// The record of a ledger's head: its kind and the checkpoint's note, cosignatures and all.
+pub fn encode_ledger_head(checkpoint: &SignedNote) -> Vec<u8> {
+    [&[LEDGER_HEAD][..], &checkpoint.to_bytes()].concat()
+}
+
+/// The checkpoint in a record of a ledger's head, its node, and its note. The origin's own key has
+/// signed it; cosignatures are not looked at.
+///
+/// # Errors
+/// [`RecordError::Shape`] and [`RecordError::Signature`].
+pub fn decode_ledger_head(value: &[u8]) -> Result<(Checkpoint, NodeId, SignedNote), RecordError> {
+    let shape = RecordError::Shape("not a ledger head");
+    let note = value.strip_prefix(&[LEDGER_HEAD]).and_then(|note| SignedNote::parse(note).ok());
+    let note = note.ok_or(shape.clone())?;
+    Checkpoint::from_text(note.text()).map_err(|_| shape)?;
+    let (checkpoint, _, node) = Checkpoint::of_ledger(&note).map_err(|_| RecordError::Signature)?;
+    Ok((checkpoint, node, note))
+}
+
 /// Checks a record of any kind before it is stored, sent on or used: it is of a known kind,
 /// within bounds, under its own key, not expired, and signed. Cheap checks come first, so that a
 /// stranger's junk costs no signature check.
 ///
 /// Answers the record's sequence: a record replaces one with a lower sequence, never one with a
-/// higher. Drive heads do not expire.
+/// higher. That of a ledger's head is the ledger's size. Heads do not expire.
 ///
 /// # Errors
 /// [`RecordError`] says what is wrong.
@@ -222,6 +250,13 @@ pub fn validate(key: &[u8], value: &[u8], now_unix: u64) -> Result<u64, RecordEr
                 return Err(RecordError::Key);
             }
             Ok(head.sequence)
+        }
+        Some(&LEDGER_HEAD) => {
+            let (checkpoint, node, _) = decode_ledger_head(value)?;
+            if key != ledger_key(&node) {
+                return Err(RecordError::Key);
+            }
+            Ok(checkpoint.size)
         }
         _ => Err(RecordError::Shape("a kind of record that is not known")),
     }

@@ -109,6 +109,13 @@ fn request(fields: &mut Case) -> Request {
             contract: contract(fields),
             chunks: fields.hashes("chunks").into_iter().map(ChunkId).collect(),
         },
+        "cosign" => Request::Cosign {
+            checkpoint: fields.bytes("checkpoint"),
+            old: fields.number("old"),
+            proof: fields.hashes("proof"),
+        },
+        "consistency" => Request::Consistency { old: fields.number("old"), new: fields.number("new") },
+        "countersign" => Request::Countersign { note: fields.bytes("note") },
         other => panic!("{}: type {other}", fields.name()),
     }
 }
@@ -154,6 +161,10 @@ fn response(fields: &mut Case) -> Response {
         "contracts" => Response::Contracts {
             contracts: fields.hashes("contracts").into_iter().map(ContractId).collect(),
         },
+        "cosigned" => {
+            Response::Cosigned { size: fields.number("size"), checkpoint: fields.bytes("checkpoint") }
+        }
+        "consistency" => Response::Consistency { proof: fields.hashes("proof") },
         "refused" => {
             Response::Refused { reason: reason(&fields.text("reason")), message: fields.text("message") }
         }
@@ -175,6 +186,7 @@ fn reason(word: &str) -> Refusal {
         "busy" => Refusal::Busy,
         "conflict" => Refusal::Conflict,
         "clock" => Refusal::Clock,
+        "credit" => Refusal::Credit,
         other => panic!("reason {other}"),
     }
 }

@@ -1,6 +1,7 @@
 //! What each command does. Most are a call to the running node of the data directory and lines, or
 //! one JSON document, about its answer.
 
+mod ledger;
 mod store;
 pub mod transfer;
 
@@ -45,9 +46,7 @@ pub async fn run(cli: Cli) -> Result<()> {
             repair(&connect(dir)?, RepairRequest { absent_after_seconds }, json).await
         }
         Command::Store(command) => store::run(dir, command, json).await,
-        Command::Ledger(cli::LedgerCommand::Show { from, count }) => {
-            ledger(&connect(dir)?, from, count, json).await
-        }
+        Command::Ledger(command) => ledger::run(dir, command, json).await,
         Command::Devnet(flags) => crate::devnet::run(flags).await,
         Command::Demo(flags) => crate::demo::run(flags).await,
     }

@@ -104,7 +104,7 @@ impl NodeApi for Fake {
                 drive: None,
                 contracts: 0,
                 peers_connected: 0,
-                ledger: LedgerHead { size: 0, root: "00".repeat(32) },
+                ledger: LedgerHead { size: 0, root: "00".repeat(32), cosigners: 0, url: None },
                 problems: vec![],
                 stage_milliseconds: Default::default(),
             })

@@ -142,6 +142,39 @@ pub enum Request {
         #[cbor(n(1), decode_with = "bounded::list::<_, _, DAMAGED_MAX>")]
         chunks: Vec<ChunkId>,
     },
+    /// Cosign the head of my ledger, which continues the one of `old` entries that you saw. Answered
+    /// with [`Response::Cosigned`].
+    #[n(12)]
+    Cosign {
+        /// The checkpoint, signed by the ledger's own key.
+        #[cbor(n(0), with = "bounded::note")]
+        checkpoint: Vec<u8>,
+        /// Entries of the head that the answering node saw last, as far as the asking one knows.
+        #[n(1)]
+        old: u64,
+        /// The consistency proof from there.
+        #[cbor(n(2), with = "super::hashes")]
+        proof: Vec<[u8; 32]>,
+    },
+    /// Prove that your ledger's head of `new` entries continues that of `old` entries. Answered with
+    /// [`Response::Consistency`].
+    #[n(13)]
+    Consistency {
+        /// Entries of the older head, at least 1.
+        #[n(0)]
+        old: u64,
+        /// Entries of the newer head.
+        #[n(1)]
+        new: u64,
+    },
+    /// Add your signature to a payment that you made, or to a trust line that you were given. Answered
+    /// with [`Response::Note`].
+    #[n(14)]
+    Countersign {
+        /// The note, signed by the payee, or by the guarantor.
+        #[cbor(n(0), with = "bounded::note")]
+        note: Vec<u8>,
+    },
 }
 
 /// One chunk that a commit adds.
@@ -227,5 +260,22 @@ pub enum Response {
         /// control characters.
         #[n(1)]
         message: String,
+    },
+    /// A cosignature, or from where the proof has to begin.
+    #[n(9)]
+    Cosigned {
+        /// Entries of the head of that ledger that the answering node has seen.
+        #[n(0)]
+        size: u64,
+        /// The checkpoint with the cosignature; empty when the proof began elsewhere.
+        #[cbor(n(1), with = "bounded::note")]
+        checkpoint: Vec<u8>,
+    },
+    /// A proof that one head continues another.
+    #[n(10)]
+    Consistency {
+        /// Its hashes.
+        #[cbor(n(0), with = "super::hashes")]
+        proof: Vec<[u8; 32]>,
     },
 }

@@ -35,10 +35,13 @@ pub enum Refusal {
     Conflict = 10,
     /// A time in it is too far from this node's clock.
     Clock = 11,
+    /// The owner owes more than the provider lets it: settle a receipt, pay, or have somebody answer for
+    /// it.
+    Credit = 12,
 }
 
 impl Refusal {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Other,
         Self::Invalid,
         Self::Unknown,
@@ -51,6 +54,7 @@ impl Refusal {
         Self::Busy,
         Self::Conflict,
         Self::Clock,
+        Self::Credit,
     ];
 }
 
