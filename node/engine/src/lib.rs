@@ -10,6 +10,8 @@
 pub mod admission;
 pub mod audit;
 mod chance;
+pub mod claim;
+pub mod credit;
 pub mod durability;
 pub mod placement;
 pub mod settlement;

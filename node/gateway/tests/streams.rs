@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{Answer, MIB, Node, Source, until};
+use common::{Answer, MIB, Node, PATIENCE, Source, until};
 use commonhold_client::ClientError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -104,7 +104,7 @@ async fn an_early_failure_is_answered_at_once() {
     stream.write_all(&vec![1; 2 * MIB as usize]).await.unwrap();
     // The rest never comes.
     let mut answer = [0; 12];
-    timeout(Duration::from_secs(2), stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 503");
 }
 
@@ -123,7 +123,7 @@ async fn a_download_that_fails_midway_never_looks_complete() {
         .await
         .unwrap();
     let mut bytes = Vec::new();
-    let _ = timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes)).await.unwrap();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap();
     assert!(bytes.starts_with(b"HTTP/1.1 200 OK\r\n"));
     assert!(!bytes.ends_with(b"0\r\n\r\n"), "the body was ended cleanly");
 }
@@ -249,7 +249,7 @@ async fn an_upload_in_progress_when_the_node_stops_is_an_error_and_stopping_take
     let uploads = node.fake.uploads.clone();
     node.tell_to_stop();
     let begun = Instant::now();
-    timeout(Duration::from_secs(8), node.ended()).await.unwrap();
+    timeout(PATIENCE, node.ended()).await.unwrap();
     assert!(begun.elapsed() > Duration::from_secs(4), "calls get a grace");
     until("the upload ends", || !uploads.lock().unwrap().is_empty()).await;
     assert!(uploads.lock().unwrap()[0].is_err(), "a cut upload looked complete");

@@ -1,0 +1,226 @@
+//! How far a provider lets others go into debt (spec/credit.md).
+//!
+//! Invariant: a party's headroom is what somebody stands for, as far as that is not used up, and what
+//! is left of one gift budget that all share; whoever stays within it makes the uncovered debts of all
+//! grow by at most the budget in an epoch. Trust lines are worth what their guarantors are worth here,
+//! and are not chained. Not here: what a party owes (that follows from notes) and who has signed them.
+
+use std::collections::BTreeMap;
+
+use commonhold_format::ids::PartyId;
+use commonhold_format::statement::{AMOUNT_MAX, Contract, Prices};
+
+/// What a provider's operator is willing to give.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CreditRules {
+    /// Most by which uncovered debts of all parties together may grow in an epoch, microcredits.
+    pub gift_microcredits: u64,
+    /// Length of an epoch, and the longest time without a receipt, seconds; at least 1.
+    pub epoch_seconds: u64,
+    /// What the operator itself answers for, microcredits by party.
+    pub trusted: BTreeMap<PartyId, u64>,
+}
+
+impl CreditRules {
+    /// When the epoch that `now` lies in began, Unix seconds.
+    pub fn epoch_start(&self, now: u64) -> u64 {
+        now - now % self.epoch_seconds.max(1)
+    }
+
+    /// Seconds from `now` to the end of the epoch that it lies in, at least 1.
+    pub fn epoch_rest(&self, now: u64) -> u64 {
+        let epoch = self.epoch_seconds.max(1);
+        epoch - now % epoch
+    }
+
+    fn trusts(&self, party: &PartyId) -> i128 {
+        self.trusted.get(party).copied().unwrap_or(0).into()
+    }
+}
+
+/// What is known of one party's debt, microcredits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Debt {
+    /// By receipts and payments that both signed; negative when the party is owed.
+    pub account: i128,
+    /// Owed by this provider's count and not in a receipt yet.
+    pub unsigned: u64,
+    /// What keeping its data for some time from now will come to.
+    pub ahead: u64,
+    /// What it may hold back under contracts that have not ended.
+    pub hold: u64,
+}
+
+impl Debt {
+    /// What it may come to owe in all.
+    pub fn exposure(&self) -> i128 {
+        self.account.saturating_add(self.unsigned.into()).saturating_add(self.ahead.into())
+    }
+}
+
+/// A trust line that counts at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Who answers for the debt.
+    pub guarantor: PartyId,
+    /// Whose debt it is.
+    pub debtor: PartyId,
+    /// Up to how much, microcredits.
+    pub limit: u64,
+}
+
+/// How one party stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Credit {
+    /// What it may come to owe.
+    pub exposure: i128,
+    /// What it may owe on its own: the operator's line and what it may hold back.
+    pub own: i128,
+    /// What others' lines carry of its debt.
+    pub guaranteed: i128,
+    /// What its own lines carry of others' debts.
+    pub lent: i128,
+    /// What nobody stands for.
+    pub uncovered: i128,
+    /// Its part of this epoch's gifts.
+    pub gift: i128,
+}
+
+/// All debts to one provider, and what stands for them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Debts {
+    /// What the operator gives.
+    pub rules: CreditRules,
+    /// What each party owes.
+    pub debts: BTreeMap<PartyId, Debt>,
+    /// The trust lines that count; of two for the same guarantor and debtor the lower limit.
+    pub lines: Vec<Line>,
+    /// What nobody stood for when the epoch began; a party that is not here owed nothing.
+    pub before: BTreeMap<PartyId, i128>,
+}
+
+impl Debts {
+    /// How every party stands. Costs O(n log n).
+    pub fn weigh(&self) -> BTreeMap<PartyId, Credit> {
+        let mut lines = self.lines.clone();
+        lines.sort_unstable_by_key(|line| (line.guarantor, line.debtor, line.limit));
+        lines.dedup_by_key(|line| (line.guarantor, line.debtor));
+        let mut parties: BTreeMap<PartyId, Credit> = BTreeMap::new();
+        // What a guarantor could still owe itself, and so stands for.
+        let mut backing: BTreeMap<PartyId, i128> = BTreeMap::new();
+        let named = lines.iter().flat_map(|line| [line.guarantor, line.debtor]);
+        for party in self.debts.keys().copied().chain(self.rules.trusted.keys().copied()).chain(named) {
+            let debt = self.debts.get(&party).copied().unwrap_or_default();
+            let (exposure, hold, trusted) =
+                (debt.exposure(), i128::from(debt.hold), self.rules.trusts(&party));
+            let own = trusted + hold;
+            let uncovered = (exposure - own).max(0);
+            backing.insert(party, (trusted - (exposure - exposure.clamp(0, hold))).max(0));
+            parties.insert(party, Credit { exposure, own, uncovered, ..Credit::default() });
+        }
+        for line in &lines {
+            let debtor = parties.entry(line.debtor).or_default();
+            let backed = backing.entry(line.guarantor).or_default();
+            let used = i128::from(line.limit).min(*backed).min(debtor.uncovered);
+            *backed -= used;
+            debtor.guaranteed += used;
+            debtor.uncovered -= used;
+            parties.entry(line.guarantor).or_default().lent += used;
+        }
+        for (party, credit) in &mut parties {
+            credit.gift = (credit.uncovered - self.before.get(party).copied().unwrap_or(0)).max(0);
+        }
+        parties
+    }
+
+    /// What of the gift budget is used, microcredits; may be more than the budget, by the passing of
+    /// time.
+    pub fn spent(&self) -> i128 {
+        self.weigh().values().map(|credit| credit.gift).sum()
+    }
+
+    /// Whether a party's exposure may rise by `more`.
+    pub fn allows(&self, party: &PartyId, more: u64) -> bool {
+        let mut after = self.clone();
+        let debt = after.debts.entry(*party).or_default();
+        debt.account = debt.account.saturating_add(more.into());
+        let spent = after.spent();
+        spent <= self.rules.gift_microcredits.into() || spent <= self.spent()
+    }
+
+    /// How much a party's exposure may rise, at most [`AMOUNT_MAX`].
+    pub fn headroom(&self, party: &PartyId) -> u64 {
+        if self.allows(party, AMOUNT_MAX) {
+            return AMOUNT_MAX;
+        }
+        // The largest allowed is in low..high.
+        let (mut low, mut high) = (0, AMOUNT_MAX);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.allows(party, middle) { low = middle } else { high = middle }
+        }
+        low
+    }
+}
+
+/// The price of keeping `bytes` for `seconds`, rounded up; [`u64::MAX`] when it has no amount.
+pub fn storage_price(prices: &Prices, bytes: u64, seconds: u64) -> u64 {
+    let byte_seconds = u128::from(bytes) * u128::from(seconds);
+    prices
+        .amount_due(byte_seconds, 0, 0)
+        .map_or(u64::MAX, |due| if byte_seconds == 0 { due } else { due + 1 })
+}
+
+/// What is known of one contract when it is asked whether its owner is to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signing {
+    /// End of the time that the last receipt covers or, before one, time of the first revision;
+    /// `None` when there is no revision either.
+    pub signed_until: Option<u64>,
+    /// What is owed under the contract and not in a receipt.
+    pub unsigned: u64,
+}
+
+/// Why an owner is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// It has not signed a receipt for longer than an epoch.
+    #[error(
+        "no receipt was signed since {since} (Unix seconds), longer than one epoch: sign one, by `audit now` for example"
+    )]
+    Unsigned {
+        /// When the unsigned time began.
+        since: u64,
+    },
+    /// It owes more than anybody stands for, and the gift budget is used up.
+    #[error("{owed} microcredits are owed, more than is covered here: pay, or have somebody answer for you")]
+    OverLimit {
+        /// What it owes.
+        owed: i128,
+    },
+}
+
+/// Whether a contract is stopped at `now`. `credit` is how its owner stands with
+/// [`ahead`](Debt::ahead) left out, and `spent` what all have used of the gift budget.
+pub fn stopped(
+    rules: &CreditRules,
+    signing: &Signing,
+    credit: &Credit,
+    spent: i128,
+    now: u64,
+) -> Option<Stop> {
+    if let Some(since) = signing.signed_until
+        && signing.unsigned > 0
+        && credit.exposure > 0
+        && now.saturating_sub(since) > rules.epoch_seconds
+    {
+        return Some(Stop::Unsigned { since });
+    }
+    (credit.gift > 0 && spent > rules.gift_microcredits.into())
+        .then_some(Stop::OverLimit { owed: credit.exposure })
+}
+
+/// What an owner may hold back under a contract at `now`.
+pub fn hold_at(contract: &Contract, now: u64) -> u64 {
+    if now < contract.ends { contract.hold_microcredits } else { 0 }
+}
