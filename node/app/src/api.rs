@@ -11,7 +11,7 @@ use commonhold_drive::{Drive, DriveError, DrivePath};
 use commonhold_format::drive::Name;
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use commonhold_format::note::SignedNote;
-use commonhold_format::statement::Statement;
+use commonhold_format::statement::{SECONDS_MAX, Statement};
 use commonhold_gateway::{ApiFault, NodeApi};
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
@@ -20,6 +20,9 @@ use data_encoding::HEXLOWER;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
+use crate::clock::unix_seconds;
+use crate::credit::Creditor;
+use crate::money::{Purse, Signed};
 use crate::owner::Owner;
 use crate::progress::human;
 use crate::provider::Provider;
@@ -53,6 +56,10 @@ pub struct Api {
     pub ledger_url: Option<String>,
     /// Heads of ledgers, this node's own and others'.
     pub witness: Arc<Witness>,
+    /// Who may come to owe how much, if disk is lent.
+    pub creditor: Option<Arc<Creditor>>,
+    /// Payments and trust lines.
+    pub purse: Arc<Purse>,
     /// Since when.
     pub started: Instant,
     /// When a silent holder counts as gone.
@@ -76,6 +83,36 @@ fn store_fault(error: String) -> ApiFault {
 
 fn drive_fault(error: DriveError) -> ApiFault {
     fault(error.code(), error.to_string())
+}
+
+fn lends_nothing() -> ApiFault {
+    fault("wrong_role", "this node lends no disk: set enabled = true under [provider] in commonhold.toml")
+}
+
+fn credit_view(creditor: &Creditor) -> Result<types::CreditView, String> {
+    let (used, gift_microcredits) = creditor.gifts()?;
+    let parties = creditor.parties()?.into_iter().map(|it| types::PartyCredit {
+        party: it.party.to_string(),
+        account_microcredits: it.account.to_string(),
+        unsigned_microcredits: it.unsigned.to_string(),
+        exposure_microcredits: it.credit.exposure.to_string(),
+        own_microcredits: it.credit.own.to_string(),
+        guaranteed_microcredits: it.credit.guaranteed.to_string(),
+        lent_microcredits: it.credit.lent.to_string(),
+        uncovered_microcredits: it.credit.uncovered.to_string(),
+        headroom_microcredits: it.headroom.to_string(),
+        stopped: it
+            .stopped
+            .into_iter()
+            .map(|(contract, stop)| types::Stopped { contract: contract.to_string(), why: stop.to_string() })
+            .collect(),
+    });
+    Ok(types::CreditView {
+        epoch_seconds: creditor.epoch_seconds(),
+        gift_microcredits,
+        gift_used_microcredits: used.to_string(),
+        parties: parties.collect(),
+    })
 }
 
 /// Runs blocking work of the store or ledger off the API's threads.
@@ -168,12 +205,33 @@ impl Api {
     /// The store of a node that lends disk.
     fn lent_store(&self) -> Result<Store, ApiFault> {
         if !self.lends {
-            return Err(fault(
-                "wrong_role",
-                "this node lends no disk: set enabled = true under [provider] in commonhold.toml",
-            ));
+            return Err(lends_nothing());
         }
         self.store()
+    }
+
+    /// Nodes of a party: the one that is named, or those that are known.
+    async fn nodes_of(&self, party: &PartyId, named: Option<NodeId>) -> Vec<NodeId> {
+        if let Some(node) = named {
+            return vec![node];
+        }
+        let mut nodes = self.provider.nodes_of(party).await;
+        if let Some((owner, _)) = self.owner_half() {
+            let known = owner.directory.all().into_iter().filter(|known| known.record.party == *party);
+            nodes.extend(known.map(|known| known.record.node));
+        }
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    fn countersigned(&self, signed: Result<Signed, String>) -> Result<types::SignedView, ApiFault> {
+        if let Some(creditor) = &self.creditor {
+            creditor.changed();
+        }
+        let signed = signed.map_err(|why| fault("not_countersigned", why))?;
+        let note = String::from_utf8_lossy(&signed.note.to_bytes()).into_owned();
+        Ok(types::SignedView { note, node: signed.node.to_string() })
     }
 
     /// The owner's half, if there is one and it is open.
@@ -207,6 +265,9 @@ impl Api {
         let lent = store.as_ref().filter(|_| self.lends);
         problems.extend(lent.and_then(short_of_space));
         problems.extend(self.witness.problems());
+        if let Some(creditor) = self.creditor.clone() {
+            problems.extend(blocking(move || creditor.problems()).await?);
+        }
         let mut drive_status = None;
         if let Some((owner, drive)) = self.owner_half() {
             let (agent, absent) = (owner.clone(), self.absent_after_seconds);
@@ -568,6 +629,43 @@ impl NodeApi for Api {
                 at_risk: report.at_risk,
                 lost: report.lost,
             })
+        })
+    }
+
+    fn credit(&self) -> Answer<'_, types::CreditView> {
+        Box::pin(async move {
+            let creditor = self.creditor.clone().ok_or_else(lends_nothing)?;
+            blocking(move || credit_view(&creditor)).await?.map_err(quarantined)
+        })
+    }
+
+    fn acknowledge(
+        &self,
+        payer: PartyId,
+        microcredits: u64,
+        reference: Option<[u8; 32]>,
+        node: Option<NodeId>,
+    ) -> Answer<'_, types::SignedView> {
+        Box::pin(async move {
+            let nodes = self.nodes_of(&payer, node).await;
+            let signed = self.purse.acknowledge(payer, microcredits, reference.unwrap_or_default(), &nodes);
+            self.countersigned(signed.await)
+        })
+    }
+
+    fn trust(
+        &self,
+        creditor: PartyId,
+        debtor: PartyId,
+        limit_microcredits: u64,
+        seconds: u64,
+        node: Option<NodeId>,
+    ) -> Answer<'_, types::SignedView> {
+        Box::pin(async move {
+            let nodes = self.nodes_of(&creditor, node).await;
+            let ends = unix_seconds().saturating_add(seconds).min(SECONDS_MAX);
+            let signed = self.purse.trust(creditor, debtor, limit_microcredits, ends, &nodes);
+            self.countersigned(signed.await)
         })
     }
 

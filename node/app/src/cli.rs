@@ -182,6 +182,36 @@ pub enum LedgerCommand {
     },
     /// Show what you and others owe each other, as it follows from the notes.
     Balance,
+    /// Show who may come to owe this provider how much, and who is not served.
+    Credit,
+    /// Say that somebody has paid you, outside of this program; their node countersigns it.
+    Paid {
+        /// Who paid (64 hexadecimal digits).
+        payer: commonhold_format::ids::PartyId,
+        /// How much, in credits: "25" or "0.5".
+        credits: crate::config::Credits,
+        /// Hash of an outside document (64 hexadecimal digits), an invoice's say.
+        #[arg(long, value_name = "HEX")]
+        reference: Option<String>,
+        /// The payer's node, when it is not connected.
+        #[arg(long, value_name = "PEER_ID")]
+        node: Option<commonhold_format::ids::NodeId>,
+    },
+    /// Answer to somebody for what a third party owes it; its node countersigns it.
+    Trust {
+        /// To whom (64 hexadecimal digits).
+        creditor: commonhold_format::ids::PartyId,
+        /// For whose debt (64 hexadecimal digits).
+        debtor: commonhold_format::ids::PartyId,
+        /// Up to how much, in credits; 0 takes an earlier line back.
+        credits: crate::config::Credits,
+        /// For how long, like "30 d".
+        #[arg(long = "for", value_name = "DURATION", default_value = "365 d")]
+        term: crate::config::Span,
+        /// The creditor's node, when it is not connected.
+        #[arg(long, value_name = "PEER_ID")]
+        node: Option<commonhold_format::ids::NodeId>,
+    },
     /// Check a ledger from its first note: signatures, amounts, audits, and say what could not be
     /// checked. Needs no node.
     Verify {

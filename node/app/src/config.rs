@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use commonhold_format::statement::Prices;
+use commonhold_engine::credit::CreditRules;
+use commonhold_format::ids::PartyId;
+use commonhold_format::statement::{AMOUNT_MAX, Prices};
 use serde::{Deserialize, Serialize};
 
 /// Everything that `commonhold.toml` may say. Each table and key may be left out.
@@ -96,6 +98,26 @@ pub struct ProviderConfig {
     pub audit_microcredits: u64,
     /// The longest contract that is accepted.
     pub longest_term: Span,
+    /// How long an epoch is: for it the gift budget is, and so long an owner may go without signing.
+    pub epoch: Span,
+    /// Micro-credits by which uncovered debts of all owners together may grow in an epoch.
+    pub gift_microcredits_per_epoch: u64,
+    /// How long the data of an owner that is stopped is kept.
+    pub arrears_term: Span,
+    /// Most micro-credits that an owner may hold back until a contract ends.
+    pub hold_microcredits_max: u64,
+    /// Parties for whom the operator itself answers.
+    pub trusted: Vec<Trusted>,
+}
+
+/// Table `[[provider.trusted]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trusted {
+    /// Whose debts.
+    pub party: Party,
+    /// Up to how many micro-credits.
+    pub limit_microcredits: u64,
 }
 
 impl Default for ProviderConfig {
@@ -108,11 +130,25 @@ impl Default for ProviderConfig {
             egress_microcredits_per_gib: prices.egress_microcredits_per_gib,
             audit_microcredits: prices.audit_microcredits,
             longest_term: Span(366 * DAY_SECONDS),
+            epoch: Span(7 * DAY_SECONDS),
+            gift_microcredits_per_epoch: 100_000_000,
+            arrears_term: Span(90 * DAY_SECONDS),
+            hold_microcredits_max: 0,
+            trusted: Vec::new(),
         }
     }
 }
 
 impl ProviderConfig {
+    /// How much credit is given.
+    pub fn credit(&self) -> CreditRules {
+        CreditRules {
+            gift_microcredits: self.gift_microcredits_per_epoch,
+            epoch_seconds: self.epoch.0,
+            trusted: self.trusted.iter().map(|it| (it.party.0, it.limit_microcredits)).collect(),
+        }
+    }
+
     /// The prices as contracts carry them.
     pub fn prices(&self) -> Prices {
         Prices {
@@ -137,6 +173,8 @@ pub struct OwnerConfig {
     pub repair_interval: Span,
     /// Term of a new contract.
     pub term: Span,
+    /// Micro-credits to hold back until a contract ends, where the provider allows it.
+    pub hold_microcredits: u64,
 }
 
 impl Default for OwnerConfig {
@@ -147,6 +185,7 @@ impl Default for OwnerConfig {
             absent_after: Span(DAY_SECONDS),
             repair_interval: Span(3600),
             term: Span(180 * DAY_SECONDS),
+            hold_microcredits: 0,
         }
     }
 }
@@ -275,6 +314,17 @@ egress_microcredits_per_gib = {egress}
 audit_microcredits = {audit}
 # The longest contract that is accepted.
 longest_term = "{longest_term}"
+# Credit. Whoever has earned here, paid ahead, or has somebody answer for it, owes up to that. All others
+# share a gift budget in each epoch: micro-credits by which their debts together may grow.
+epoch = "{epoch}"
+gift_microcredits_per_epoch = {gift}
+# An owner that signs no receipt for an epoch, or owes more than is covered, is not served. Its data is
+# kept for this long and then given up.
+arrears_term = "{arrears_term}"
+# Most micro-credits that an owner may hold back until a contract ends.
+hold_microcredits_max = {hold_max}
+# For whom you answer yourself; may be repeated.
+{trusted}
 
 [owner]
 # Keep files through this node?
@@ -287,6 +337,8 @@ absent_after = "{absent_after}"
 repair_interval = "{repair_interval}"
 # Term of a new contract.
 term = "{term}"
+# Micro-credits to hold back until a contract ends; providers refuse more than they allow.
+hold_microcredits = {hold}
 
 [ledger]
 # Serve this node's ledger to everybody, as tiles over HTTP (c2sp.org/tlog-tiles), on this address. It
@@ -309,6 +361,12 @@ keep_evidence = "{keep_evidence}"
             egress = provider.egress_microcredits_per_gib,
             audit = provider.audit_microcredits,
             longest_term = provider.longest_term,
+            epoch = provider.epoch,
+            gift = provider.gift_microcredits_per_epoch,
+            arrears_term = provider.arrears_term,
+            hold_max = provider.hold_microcredits_max,
+            trusted = trusted_tables(&provider.trusted),
+            hold = owner.hold_microcredits,
             owner_enabled = owner.enabled,
             audit_interval = owner.audit_interval,
             absent_after = owner.absent_after,
@@ -324,6 +382,21 @@ keep_evidence = "{keep_evidence}"
     }
 }
 
+/// The tables of those whom the operator trusts, or how one would look.
+fn trusted_tables(trusted: &[Trusted]) -> String {
+    if trusted.is_empty() {
+        return "# [[provider.trusted]]\n# party = \"64 hexadecimal digits\"\n# limit_microcredits = 1000000"
+            .to_owned();
+    }
+    let table = |it: &Trusted| {
+        format!(
+            "[[provider.trusted]]\nparty = \"{}\"\nlimit_microcredits = {}",
+            it.party.0, it.limit_microcredits
+        )
+    };
+    trusted.iter().map(table).collect::<Vec<_>>().join("\n")
+}
+
 /// The least disk that can be lent: below it not even a few segments fit.
 const DISK_MIN: u64 = 16 << 20;
 
@@ -337,6 +410,21 @@ macro_rules! from_text {
             }
         }
     };
+}
+
+/// A party, written as 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Party(pub PartyId);
+from_text!(Party);
+
+impl FromStr for Party {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{text:?} is not a party; write its 64 hexadecimal digits"))
+    }
 }
 
 /// A number of bytes, written like `"500 GiB"`.
@@ -373,6 +461,28 @@ impl FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_largest_unit(f, self.0, &SIZE_UNITS[..4], "B")
+    }
+}
+
+/// An amount of credits, written like `"25"` or `"0.5"`, kept in microcredits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credits(pub u64);
+
+impl FromStr for Credits {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused =
+            || format!("{text:?} is not an amount; write credits, with at most 6 decimals, like \"0.5\"");
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(part) || part.len() > 6 {
+            return Err(refused());
+        }
+        let whole: u64 = whole.parse().map_err(|_| refused())?;
+        let part: u64 = format!("{part:0<6}").parse().map_err(|_| refused())?;
+        let micro = whole.checked_mul(1_000_000).and_then(|whole| whole.checked_add(part));
+        micro.filter(|micro| *micro <= AMOUNT_MAX).map(Self).ok_or_else(refused)
     }
 }
 
@@ -485,6 +595,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn credits_are_read_exactly() {
+        for (text, micro) in [("25", 25_000_000), ("0.5", 500_000), ("1.000001", 1_000_001), ("0", 0)] {
+            assert_eq!(text.parse(), Ok(Credits(micro)), "{text}");
+        }
+        for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "0.0000001", "9223372036855", "1 000", "١"] {
+            assert!(text.parse::<Credits>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_written_file_loads_as_the_defaults() {

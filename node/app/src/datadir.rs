@@ -118,6 +118,11 @@ impl Places {
         self.0.join("heads")
     }
 
+    /// Since when contracts of owners are stopped.
+    pub fn stopped_since(&self) -> PathBuf {
+        self.0.join("stopped-since")
+    }
+
     /// The drive's folder.
     pub fn drive(&self) -> PathBuf {
         self.0.join("drive")

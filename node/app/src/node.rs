@@ -27,8 +27,10 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::api::{Api, OwnerHalf};
 use crate::clock::{unix_milliseconds, unix_seconds};
 use crate::config::{Config, OwnerConfig};
+use crate::credit::{self, Creditor};
 use crate::datadir::{DataDir, Places, write_durably};
 use crate::directory::Directory;
+use crate::money::Purse;
 use crate::owner::{Owner, custody};
 use crate::provider::{DamageReport, Provider};
 use crate::turns::Turns;
@@ -135,6 +137,24 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         forks: Mutex::default(),
     });
 
+    let egress: Arc<Mutex<HashMap<_, _>>> = Arc::default();
+    let creditor = Arc::new(Creditor::new(
+        config.provider.credit(),
+        config.provider.arrears_term.0,
+        vault.clone(),
+        ledger.clone(),
+        party.id(),
+        egress.clone(),
+        places.stopped_since(),
+    ));
+    let purse = Arc::new(Purse {
+        ledger: ledger.clone(),
+        party: party.clone(),
+        net: net.clone(),
+        vault: vault.clone(),
+        trusted: config.provider.trusted.iter().map(|it| it.party.0).collect(),
+    });
+
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let service = Arc::new(Provider {
         vault: vault.clone(),
@@ -146,10 +166,13 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             term_seconds_max: config.provider.longest_term.0,
             clock_skew_seconds_max: CLOCK_SKEW_SECONDS,
             contract_bytes_max: config.provider.disk.0,
+            hold_microcredits_max: config.provider.hold_microcredits_max,
         }),
         record,
         known: Mutex::new(HashMap::new()),
-        egress: Mutex::new(HashMap::new()),
+        egress,
+        creditor: creditor.clone(),
+        purse: purse.clone(),
         progress: Mutex::new(HashMap::new()),
         turns: Turns::default(),
         damage: Damage::default(),
@@ -180,6 +203,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         None => None,
     };
     if config.provider.enabled {
+        tasks.spawn(credit::look_forever(creditor.clone(), party.clone()));
         tasks.spawn(upkeep::tidy_forever(service.clone()));
         tasks.spawn(upkeep::scrub_forever(service.clone(), config.store.scrub_rate));
         tasks.spawn(upkeep::tell_forever(service.clone()));
@@ -218,6 +242,8 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         url: url.clone(),
         ledger_url,
         witness,
+        creditor: config.provider.enabled.then_some(creditor),
+        purse,
         started: Instant::now(),
         absent_after_seconds: config.owner.absent_after.0,
     });

@@ -26,6 +26,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::unix_seconds;
+use crate::credit::Creditor;
+use crate::money::Purse;
 use crate::turns::Turns;
 use crate::upkeep::Damage;
 use crate::vault::Vault;
@@ -60,7 +62,11 @@ pub struct Provider {
     /// Which party each node acts for, and until when that is known.
     pub known: Mutex<HashMap<NodeId, (PartyId, u64)>>,
     /// Bytes sent to an owner and not yet in a signed receipt.
-    pub egress: Mutex<HashMap<ContractId, u64>>,
+    pub egress: Arc<Mutex<HashMap<ContractId, u64>>>,
+    /// Who may come to owe how much.
+    pub creditor: Arc<Creditor>,
+    /// Payments and trust lines.
+    pub purse: Arc<Purse>,
     /// When each contract last committed something, or began to put.
     pub progress: Mutex<HashMap<ContractId, Instant>>,
     /// One change at a time per contract.
@@ -147,7 +153,11 @@ impl Provider {
             Request::Consistency { old, new } => {
                 self.witness.consistency(old, new).map_err(|(reason, why)| Refused::new(reason, why))
             }
-            Request::Countersign { .. } => Err(Refused::new(Refusal::Other, "not yet")),
+            Request::Countersign { note } => {
+                let answer = self.purse.countersign(&note).await;
+                self.creditor.changed();
+                answer.map_err(|(reason, why)| Refused::new(reason, why))
+            }
         }
     }
 
@@ -268,6 +278,11 @@ impl Provider {
             used_bytes: usage.allotted_bytes - usage.free_bytes,
             promised_bytes: 0,
         };
+        self.credit({
+            let owner = contract.owner;
+            move |creditor| creditor.may_open(&owner)
+        })
+        .await?;
         let me = (self.party.id(), self.net.node());
         admission::admit_contract(&contract, me, &rules, &capacity, unix_seconds())
             .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
@@ -278,6 +293,15 @@ impl Provider {
         })
         .await?;
         Ok(Response::Note { note: note.to_bytes() })
+    }
+
+    /// Asks whether something is covered, off the network's threads.
+    async fn credit<T: Send + 'static>(
+        &self,
+        may: impl FnOnce(&Creditor) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let creditor = self.creditor.clone();
+        blocking(move || may(&creditor)).await?.map_err(|why| Refused::new(Refusal::Credit, why))
     }
 
     /// Makes a change durable in the store, then its note in the ledger.
@@ -324,6 +348,10 @@ impl Provider {
                 format!("the contract covers {} bytes and {held} are used", state.contract.bytes_max),
             ));
         }
+        // The place among all that is being added is taken by the commit; here it is too early to say no
+        // only then, after the bytes have come.
+        let len = bytes.len() as u64;
+        self.credit(move |creditor| creditor.may_hold(&state, held.saturating_add(len)).map(drop)).await?;
         let idle = locked(&self.progress).entry(contract).or_insert_with(Instant::now).elapsed();
         let store = self.store()?;
         let put = blocking(move || match store.put(contract, chunk, &bytes) {
@@ -373,8 +401,12 @@ impl Provider {
             .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
         note.countersign(&self.party);
         let contract = revision.contract;
+        let grows = revision.held_bytes > previous.map_or(0, |previous| previous.held_bytes);
         let (store, ledger, signed) = (self.store()?, self.ledger.clone(), note.clone());
+        let creditor = self.creditor.clone();
         blocking(move || {
+            let reserved = grows.then(|| creditor.may_hold(&state, revision.held_bytes)).transpose();
+            let _reserved = reserved.map_err(|why| Refused::new(Refusal::Credit, why))?;
             store.commit(&revision.contract, &revision, &signed, &adds, &removes).map_err(|error| {
                 let reason = match &error {
                     CommitError::Missing(_) => Refusal::Unknown,
@@ -405,11 +437,26 @@ impl Provider {
             Refused::new(reason, error.to_string())
         })?;
         if let Some(contract) = contract
-            && self.state_for_owner(from, contract).await.is_ok()
+            && let Ok(state) = self.state_for_owner(from, contract).await
         {
-            *locked(&self.egress).entry(contract).or_default() += bytes.len() as u64;
+            let len = bytes.len() as u64;
+            self.credit(move |creditor| creditor.may_read(&state, len)).await?;
+            *locked(&self.egress).entry(contract).or_default() += len;
+        } else if self.is_stopped(chunk).await? {
+            let why = "it is held only for owners that have not paid for it";
+            return Err(Refused::new(Refusal::Credit, why));
         }
         Ok(Response::Chunk { bytes: bytes.into() })
+    }
+
+    /// Whether every contract that holds a chunk is stopped.
+    async fn is_stopped(&self, chunk: ChunkId) -> Result<bool, Refused> {
+        let (store, creditor) = (self.store()?, self.creditor.clone());
+        blocking(move || {
+            let holders = store.holders(&chunk);
+            !holders.is_empty() && holders.iter().all(|it| creditor.stop_of(&it.contract).is_some())
+        })
+        .await
     }
 
     async fn audit(&self, from: NodeId, challenge: Challenge) -> Answer {
@@ -465,6 +512,12 @@ impl Provider {
             return Err(Refused::new(Refusal::Invalid, "not a request for a receipt"));
         };
         let state = self.state_for_owner(from, contract).await?;
+        if state.given_up && unix_seconds() < state.contract.ends {
+            return Err(Refused::new(
+                Refusal::Terms,
+                "this contract was given up: nothing more is owed under it",
+            ));
+        }
         let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
         let sent = locked(&self.egress).get(&contract).copied().unwrap_or(0);
         let until =
@@ -519,6 +572,7 @@ impl Provider {
         if let Some(open) = locked(&self.egress).get_mut(&contract) {
             *open = open.saturating_sub(settled);
         }
+        self.creditor.changed();
         self.witness.settled.notify_one();
         Ok(Response::Done)
     }

@@ -1,5 +1,6 @@
 //! The engine's rules, for whoever verifies a ledger.
 
+use commonhold_engine::claim::check_claim;
 use commonhold_engine::settlement;
 use commonhold_format::statement::{Claim, Contract, Receipt, Revision};
 use commonhold_ledger::verify::Rules;
@@ -14,11 +15,11 @@ impl Rules for EngineRules {
 
     fn claim(
         &self,
-        _contract: &Contract,
-        _revisions: &[Revision],
-        _receipt: Option<&Receipt>,
-        _claim: &Claim,
+        contract: &Contract,
+        revisions: &[Revision],
+        receipt: Option<&Receipt>,
+        claim: &Claim,
     ) -> Result<(), String> {
-        Ok(())
+        check_claim(contract, revisions, receipt, claim).map_err(|fault| fault.to_string())
     }
 }

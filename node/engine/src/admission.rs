@@ -42,12 +42,22 @@ pub struct AdmissionRules {
     pub clock_skew_seconds_max: u64,
     /// Most bytes of one contract.
     pub contract_bytes_max: u64,
+    /// Most microcredits that an owner may hold back until its contract ends (spec/credit.md, "Hold").
+    pub hold_microcredits_max: u64,
 }
 
 /// Why a contract or a revision is not admitted. The text tells the other side what to change;
 /// [`Denied::refusal`] is the code that goes with it over the wire.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
+    /// More would be held back than the provider allows.
+    #[error("{asked} microcredits are to be held back and at most {max} may be: offer that")]
+    Hold {
+        /// In the contract.
+        asked: u64,
+        /// Most that is accepted.
+        max: u64,
+    },
     /// The contract names another provider or node.
     #[error("the contract is with another party or node: send it to the node that it names")]
     NotThisNode,
@@ -135,9 +145,11 @@ impl Denied {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::NotThisNode | Self::Contradiction(_) => Refusal::Invalid,
-            Self::Price { .. } | Self::Term { .. } | Self::Ended { .. } | Self::ContractTooLarge { .. } => {
-                Refusal::Terms
-            }
+            Self::Price { .. }
+            | Self::Term { .. }
+            | Self::Hold { .. }
+            | Self::Ended { .. }
+            | Self::ContractTooLarge { .. } => Refusal::Terms,
             Self::Clock { .. } | Self::Backwards { .. } => Refusal::Clock,
             Self::NoRoom { .. } => Refusal::Full,
             Self::OverContract { .. } => Refusal::OverContract,
@@ -172,6 +184,10 @@ pub fn admit_contract(
     admit_prices(&contract.prices, &rules.prices)?;
     if seconds > rules.term_seconds_max {
         return Err(Denied::Term { seconds, max: rules.term_seconds_max });
+    }
+    if contract.hold_microcredits > rules.hold_microcredits_max {
+        let (asked, max) = (contract.hold_microcredits, rules.hold_microcredits_max);
+        return Err(Denied::Hold { asked, max });
     }
     near(contract.starts, now, rules)?;
     if contract.ends <= now {

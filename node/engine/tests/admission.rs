@@ -18,6 +18,7 @@ fn rules() -> AdmissionRules {
         term_seconds_max: 30 * DAY,
         clock_skew_seconds_max: CLOCK_SKEW_SECONDS_DEFAULT,
         contract_bytes_max: 2 << 30,
+        hold_microcredits_max: 500,
     }
 }
 

@@ -68,7 +68,7 @@ fn history() -> Vec<Revision> {
 fn a_claim_is_what_the_notes_give() {
     let claim = draw_claim(&contract(), &history(), None, START + 5 * DAY, START + 6 * DAY).unwrap();
     // A GiB for a day, three for two, two for two.
-    assert_eq!(claim.byte_seconds, u128::from(DAY) * (1 + 3 * 2 + 2 * 2) << 30);
+    assert_eq!(claim.byte_seconds, (u128::from(DAY) * (1 + 3 * 2 + 2 * 2)) << 30);
     assert_eq!((claim.sequence, claim.revision, claim.egress_bytes), (1, 3, 0));
     assert_eq!(claim.owed_microcredits, 11 * 1_000_000 / 30);
     let before = receipt(4, START + 3 * DAY, 1);

@@ -8,10 +8,10 @@ use std::pin::Pin;
 
 use axum::http::StatusCode;
 use commonhold_client::types::{
-    AuditReport, ContractInfo, InventoryPage, LedgerView, Listing, Peer, PutReport, Removed, RepairReport,
-    Status, StoreCheck, StoreCompaction, StoreScrub,
+    AuditReport, ContractInfo, CreditView, InventoryPage, LedgerView, Listing, Peer, PutReport, Removed,
+    RepairReport, SignedView, Status, StoreCheck, StoreCompaction, StoreScrub,
 };
-use commonhold_format::ids::{ContractId, NodeId};
+use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
@@ -23,7 +23,7 @@ pub type ArchiveReader = Pin<Box<dyn AsyncRead + Send>>;
 
 /// What a node does for its operator. Implemented by the app.
 ///
-/// `put`, `remove`, `audit` and `repair`, once begun, are polled to their end even when
+/// `put`, `remove`, `audit`, `repair`, `acknowledge` and `trust`, once begun, are polled to their end even when
 /// their client has gone away, except when the node stops; the futures of the others may be
 /// dropped at any await.
 pub trait NodeApi: Send + Sync + 'static {
@@ -62,6 +62,28 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// `POST /v1/repair`. Without a time, what the node's configuration says.
     fn repair(&self, absent_after_seconds: Option<u64>) -> BoxFuture<'_, Result<RepairReport, ApiFault>>;
+
+    /// `GET /v1/credit`.
+    fn credit(&self) -> BoxFuture<'_, Result<CreditView, ApiFault>>;
+
+    /// `POST /v1/payments`: `microcredits` more from `payer`.
+    fn acknowledge(
+        &self,
+        payer: PartyId,
+        microcredits: u64,
+        reference: Option<[u8; 32]>,
+        node: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<SignedView, ApiFault>>;
+
+    /// `POST /v1/trust`: for `debtor`, to `creditor`, for so many seconds from now.
+    fn trust(
+        &self,
+        creditor: PartyId,
+        debtor: PartyId,
+        limit_microcredits: u64,
+        seconds: u64,
+        node: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<SignedView, ApiFault>>;
 
     /// `POST /v1/store/check`. Like the two after it, it ends when its future is dropped.
     fn check_store(&self) -> BoxFuture<'_, Result<StoreCheck, ApiFault>>;
@@ -126,8 +148,8 @@ impl ApiFault {
             "exists" | "conflict" | "wrong_role" => StatusCode::CONFLICT,
             "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
             "wrong_host" => StatusCode::MISDIRECTED_REQUEST,
-            "quarantined" | "no_providers" | "too_few_providers" | "not_stored" | "unavailable"
-            | "custody" | "busy" | "stopping" => StatusCode::SERVICE_UNAVAILABLE,
+            "not_countersigned" | "quarantined" | "no_providers" | "too_few_providers" | "not_stored"
+            | "unavailable" | "custody" | "busy" | "stopping" => StatusCode::SERVICE_UNAVAILABLE,
             "http_version" => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             "quota" => StatusCode::INSUFFICIENT_STORAGE,
             // "damaged", "io", "internal" and whatever is not in the list.

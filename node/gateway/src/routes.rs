@@ -17,11 +17,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use commonhold_client::types::{
-    AuditReport, AuditRequest, ContractInfo, InventoryPage, JSON_LEN_MAX, LEDGER_COUNT_DEFAULT,
-    LEDGER_COUNT_MAX, LedgerView, Listing, PATH_LEN_MAX, Peer, PutReport, Removed, RepairReport,
-    RepairRequest, Status, StoreCheck, StoreCompaction, StoreScrub,
+    AuditReport, AuditRequest, ContractInfo, CreditView, InventoryPage, JSON_LEN_MAX, LEDGER_COUNT_DEFAULT,
+    LEDGER_COUNT_MAX, LedgerView, Listing, PATH_LEN_MAX, PaymentRequest, Peer, PutReport, Removed,
+    RepairReport, RepairRequest, SignedView, Status, StoreCheck, StoreCompaction, StoreScrub, TrustRequest,
 };
-use commonhold_format::ids::{ContractId, NodeId};
+use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
@@ -91,6 +91,9 @@ pub(crate) fn router(calls: Arc<Calls>) -> Router {
         .route("/v1/archive", put(put_archive).get(get_archive))
         .route("/v1/audits", post(audits))
         .route("/v1/repair", post(repair))
+        .route("/v1/credit", get(credit))
+        .route("/v1/payments", post(payments))
+        .route("/v1/trust", post(trust))
         .route("/v1/store/check", post(check_store))
         .route("/v1/store/compact", post(compact_store))
         .route("/v1/store/scrub", post(scrub_store))
@@ -237,7 +240,7 @@ async fn audits(
 ) -> Answer<AuditReport> {
     let AuditRequest { provider, nonce } = body(request).await?;
     let provider = provider.map(|provider| parsed("provider", &provider)).transpose()?;
-    let nonce = nonce.map(|nonce| nonce_bytes(&nonce)).transpose()?;
+    let nonce = nonce.map(|nonce| bytes_32("the nonce", &nonce)).transpose()?;
     let api = calls.api.clone();
     calls.complete(async move { api.audit(provider, nonce).await }).await
 }
@@ -250,6 +253,35 @@ async fn repair(
     let RepairRequest { absent_after_seconds } = body(request).await?;
     let api = calls.api.clone();
     calls.complete(async move { api.repair(absent_after_seconds).await }).await
+}
+
+async fn credit(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<CreditView> {
+    calls.api.credit().await.map(Json)
+}
+
+async fn payments(
+    State(calls): Shared,
+    Params(NoQuery {}): Params<NoQuery>,
+    request: Request,
+) -> Answer<SignedView> {
+    let PaymentRequest { payer, microcredits, reference, node } = body(request).await?;
+    let payer: PartyId = parsed("payer", &payer)?;
+    let reference = reference.map(|it| bytes_32("the reference", &it)).transpose()?;
+    let node = node.map(|node| parsed("node", &node)).transpose()?;
+    let api = calls.api.clone();
+    calls.complete(async move { api.acknowledge(payer, microcredits, reference, node).await }).await
+}
+
+async fn trust(
+    State(calls): Shared,
+    Params(NoQuery {}): Params<NoQuery>,
+    request: Request,
+) -> Answer<SignedView> {
+    let TrustRequest { creditor, debtor, limit_microcredits, seconds, node } = body(request).await?;
+    let (creditor, debtor): (PartyId, PartyId) = (parsed("creditor", &creditor)?, parsed("debtor", &debtor)?);
+    let node = node.map(|node| parsed("node", &node)).transpose()?;
+    let api = calls.api.clone();
+    calls.complete(async move { api.trust(creditor, debtor, limit_microcredits, seconds, node).await }).await
 }
 
 async fn check_store(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<StoreCheck> {
@@ -302,9 +334,9 @@ fn parsed<T: FromStr<Err: std::fmt::Display>>(what: &str, text: &str) -> Result<
     text.parse().map_err(|error| ApiFault::invalid(format!("{what} is not valid: {error}")))
 }
 
-fn nonce_bytes(text: &str) -> Result<[u8; 32], ApiFault> {
+fn bytes_32(what: &str, text: &str) -> Result<[u8; 32], ApiFault> {
     let bytes = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| ApiFault::invalid("the nonce is not 64 lower-case hexadecimal digits"))
+    bytes.ok_or_else(|| ApiFault::invalid(format!("{what} is not 64 lower-case hexadecimal digits")))
 }
 
 /// A JSON body.

@@ -38,6 +38,10 @@ fn every_example_is_what_the_types_say() {
             "AuditReport" => check::<AuditReport>(example),
             "RepairRequest" => check::<RepairRequest>(example),
             "RepairReport" => check::<RepairReport>(example),
+            "CreditView" => check::<CreditView>(example),
+            "PaymentRequest" => check::<PaymentRequest>(example),
+            "TrustRequest" => check::<TrustRequest>(example),
+            "SignedView" => check::<SignedView>(example),
             "StoreCheck" => check::<StoreCheck>(example),
             "StoreCompaction" => check::<StoreCompaction>(example),
             "StoreScrub" => check::<StoreScrub>(example),
@@ -48,8 +52,8 @@ fn every_example_is_what_the_types_say() {
         }
         seen.insert(name);
     }
-    assert_eq!(seen.len(), 16, "examples are missing: {seen:?}");
-    assert_eq!(spec.matches("```json").count(), 16, "an example does not say its type");
+    assert_eq!(seen.len(), 20, "examples are missing: {seen:?}");
+    assert_eq!(spec.matches("```json").count(), 20, "an example does not say its type");
 }
 
 #[test]
@@ -65,7 +69,7 @@ fn every_listed_code_has_its_listed_status() {
             codes += 1;
         }
     }
-    assert_eq!(codes, 29);
+    assert_eq!(codes, 30);
     assert_eq!(ApiFault::new("a word that nobody listed", "").status().as_u16(), 500);
 }
 

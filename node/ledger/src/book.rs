@@ -253,6 +253,16 @@ impl Book {
         Some((*sequence, entries.clone()))
     }
 
+    /// The entries of a subject, by sequence.
+    fn sequences(&self, subject: &Subject) -> Vec<Vec<u64>> {
+        self.numbered.get(subject).map_or_else(Vec::new, |all| all.values().cloned().collect())
+    }
+
+    /// The last entry that claims a sequence.
+    fn at(&self, subject: &Subject, sequence: u64) -> Option<u64> {
+        self.numbered.get(subject)?.get(&sequence)?.last().copied()
+    }
+
     /// Payments with `party` at one end.
     fn payments(&self, party: &PartyId) -> Vec<Subject> {
         let of = |subject: &&Subject| match subject {
@@ -338,6 +348,11 @@ pub(crate) trait Notes {
 
     /// What each contract of `me` comes to, in order of contract id.
     fn balances(&self, me: &PartyId) -> Result<Vec<Balance>, LedgerError> {
+        self.balances_at(me, u64::MAX)
+    }
+
+    /// As [`balances`](Self::balances), by receipts for times until `at` alone.
+    fn balances_at(&self, me: &PartyId, at: u64) -> Result<Vec<Balance>, LedgerError> {
         let mut balances = Vec::new();
         for (id, _) in self.look(Book::contracts) {
             let Some(contract) = self.contract(&id)? else { continue };
@@ -346,7 +361,7 @@ pub(crate) trait Notes {
             }
             let receipt =
                 self.latest(&Subject::Receipt(id), Some(&contract), |statement| match statement {
-                    Statement::Receipt(receipt) => Some(receipt).filter(|it| adds_up(&contract, it)),
+                    Statement::Receipt(it) => Some(it).filter(|it| it.until <= at && adds_up(&contract, it)),
                     _ => None,
                 })?;
             balances.extend(receipt.and_then(|receipt| balance_of(me, &contract, &receipt)));
@@ -356,22 +371,51 @@ pub(crate) trait Notes {
 
     /// What stands between `me` and each other party, in order of party.
     fn accounts(&self, me: &PartyId) -> Result<Vec<Account>, LedgerError> {
+        self.accounts_at(me, u64::MAX)
+    }
+
+    /// As [`accounts`](Self::accounts), by receipts until and payments up to `at` alone.
+    fn accounts_at(&self, me: &PartyId, at: u64) -> Result<Vec<Account>, LedgerError> {
         let mut accounts: BTreeMap<PartyId, Account> = BTreeMap::new();
         let new = |party: PartyId| Account { party, receipts: 0, payments: 0 };
-        for balance in self.balances(me)? {
+        for balance in self.balances_at(me, at)? {
             let party = balance.counterparty;
             accounts.entry(party).or_insert_with(|| new(party)).receipts += balance.owed_to_me;
         }
         for subject in self.look(|book| book.payments(me)) {
             let Subject::Payment { payer, payee } = subject else { continue };
             let paid = self.latest(&subject, None, |statement| match statement {
-                Statement::Payment(payment) => Some(i128::from(payment.paid_microcredits)),
+                Statement::Payment(it) if it.time <= at => Some(i128::from(it.paid_microcredits)),
                 _ => None,
             })?;
             let (party, paid) = if payer == *me { (payee, paid) } else { (payer, paid.map(|it| -it)) };
             accounts.entry(party).or_insert_with(|| new(party)).payments += paid.unwrap_or(0);
         }
         Ok(accounts.into_values().collect())
+    }
+
+    /// The notes of a subject that both of its parties signed and no other text has beside it, in order
+    /// of sequence; of those only that `counts` takes.
+    fn all<T>(
+        &self,
+        subject: &Subject,
+        contract: Option<&Contract>,
+        counts: impl Fn(Statement) -> Option<T>,
+    ) -> Result<Vec<T>, LedgerError> {
+        let mut all = Vec::new();
+        for entries in self.look(|book| book.sequences(subject)) {
+            if let [(_, note)] = &self.binding(subject, contract, &entries)?[..] {
+                all.extend(Statement::of(note).ok().and_then(&counts));
+            }
+        }
+        Ok(all)
+    }
+
+    /// A note of `subject` with this sequence, whoever signed it: the one that was logged last.
+    fn numbered(&self, subject: &Subject, sequence: u64) -> Result<Option<SignedNote>, LedgerError> {
+        let last = self.look(|book| book.at(subject, sequence));
+        let notes = self.notes(&Vec::from_iter(last))?;
+        Ok(notes.into_iter().next().map(|(_, note)| note))
     }
 
     /// Every sequence for which both parties signed two texts.

@@ -14,7 +14,7 @@ use commonhold_format::ids::PartyId;
 use commonhold_format::keys::PartyKey;
 use commonhold_format::log::{TILE_WIDTH, TileId, encode_entries};
 use commonhold_format::note::{NOTE_LEN_MAX, SignedNote};
-use commonhold_format::statement::{Checkpoint, Payment, Statement, Trust};
+use commonhold_format::statement::{Checkpoint, Contract, Payment, Revision, Statement, Trust};
 use commonhold_format::tree::{GrowingTree, Hash, leaf_hash};
 
 use crate::book::{Account, Balance, Book, Conflict, Notes, Subject};
@@ -349,6 +349,36 @@ impl Ledger {
         Notes::accounts(&*self.inner, me)
     }
 
+    /// As [`accounts`](Self::accounts), as they stood at `at` (Unix seconds): by receipts for times until
+    /// then and payments up to then alone.
+    ///
+    /// # Errors
+    /// As [`balances`](Self::balances).
+    pub fn accounts_at(&self, me: &PartyId, at: u64) -> Result<Vec<Account>, LedgerError> {
+        Notes::accounts_at(&*self.inner, me, at)
+    }
+
+    /// The revisions of a contract that both signed, in order of sequence.
+    ///
+    /// # Errors
+    /// As [`balances`](Self::balances).
+    pub fn revisions(&self, contract: &Contract) -> Result<Vec<Revision>, LedgerError> {
+        Notes::all(&*self.inner, &Subject::Revision(contract.id()), Some(contract), |statement| {
+            match statement {
+                Statement::Revision(revision) => Some(revision),
+                _ => None,
+            }
+        })
+    }
+
+    /// The note of `subject` with this sequence that was logged last, whoever signed it.
+    ///
+    /// # Errors
+    /// As [`balances`](Self::balances).
+    pub fn numbered(&self, subject: &Subject, sequence: u64) -> Result<Option<SignedNote>, LedgerError> {
+        Notes::numbered(&*self.inner, subject, sequence)
+    }
+
     /// Every sequence for which both parties signed two texts: revisions, receipts, payments and trust
     /// lines (attack 32: one of them shows one text here and another one there).
     ///
@@ -367,6 +397,23 @@ impl Ledger {
         let subject = Subject::Payment { payer: *payer, payee: *payee };
         self.inner.latest(&subject, None, |statement| match statement {
             Statement::Payment(payment) => Some(payment),
+            _ => None,
+        })
+    }
+
+    /// The trust line of these three with the highest sequence that both signed.
+    ///
+    /// # Errors
+    /// As [`balances`](Self::balances).
+    pub fn last_trust(
+        &self,
+        guarantor: &PartyId,
+        creditor: &PartyId,
+        debtor: &PartyId,
+    ) -> Result<Option<Trust>, LedgerError> {
+        let subject = Subject::Trust { guarantor: *guarantor, creditor: *creditor, debtor: *debtor };
+        self.inner.latest(&subject, None, |statement| match statement {
+            Statement::Trust(trust) => Some(trust),
             _ => None,
         })
     }

@@ -1,7 +1,8 @@
 //! The trash: what nobody holds any more, until its term ends; and contracts that have ended.
 //!
 //! Invariant: a chunk leaves a contract by a revision that both signed, or when the contract ended
-//! longer ago than its grace. Not here: freeing the bytes (compaction).
+//! longer ago than its grace, or when this node gives it up. Not here: freeing the bytes (compaction),
+//! and when a contract is given up before its end (spec/credit.md).
 
 use commonhold_format::ids::ContractId;
 
@@ -52,18 +53,35 @@ impl Store {
             if state.role != Role::Provider || (now <= grace_ends && !state.given_up) {
                 continue;
             }
-            let turn = page.turn();
-            let mut state = (*page.state()).clone();
-            if !state.given_up {
-                state.given_up = true;
-                store.writer.write_contract(&id, &state)?;
-                page.enter(&turn, state);
+            if self.give_up(&id)? {
                 given_up.push(id);
             }
-            store.shelf.abandon(&id);
-            store.let_go_of(id)?;
         }
         Ok(given_up)
+    }
+
+    /// Gives up a contract under which this node is the provider: its chunks go to the trash, and it
+    /// takes no more. Answers whether it was not given up before. Durable on return, and gone on with
+    /// after a crash by [`give_up_ended`](Self::give_up_ended).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn give_up(&self, id: &ContractId) -> Result<bool, StoreError> {
+        let store = &*self.0;
+        let Some(page) = store.book.page(id).filter(|page| page.state().role == Role::Provider) else {
+            return Ok(false);
+        };
+        let turn = page.turn();
+        let mut state = (*page.state()).clone();
+        let is_new = !state.given_up;
+        if is_new {
+            state.given_up = true;
+            store.writer.write_contract(id, &state)?;
+            page.enter(&turn, state);
+        }
+        store.shelf.abandon(id);
+        store.let_go_of(*id)?;
+        Ok(is_new)
     }
 }
 

@@ -22,8 +22,9 @@ use tokio_util::io::{ReaderStream, StreamReader};
 use zeroize::Zeroizing;
 
 use crate::types::{
-    AuditReport, AuditRequest, ContractInfo, ErrorBody, InventoryPage, JSON_LEN_MAX, LedgerView, Listing,
-    Peer, PutReport, Removed, RepairReport, RepairRequest, Status, StoreCheck, StoreCompaction, StoreScrub,
+    AuditReport, AuditRequest, ContractInfo, CreditView, ErrorBody, InventoryPage, JSON_LEN_MAX, LedgerView,
+    Listing, PaymentRequest, Peer, PutReport, Removed, RepairReport, RepairRequest, SignedView, Status,
+    StoreCheck, StoreCompaction, StoreScrub, TrustRequest,
 };
 
 /// How long a connection to this machine may take; a node that is there accepts at once unless all
@@ -233,6 +234,30 @@ impl Client {
     /// See [`ClientError`].
     pub async fn audit(&self, request: &AuditRequest) -> Result<AuditReport, ClientError> {
         json(self.call(Method::POST, &["audits"]).json(request)).await
+    }
+
+    /// `GET /v1/credit`: who may come to owe this provider how much.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn credit(&self) -> Result<CreditView, ClientError> {
+        json(self.call(Method::GET, &["credit"]).timeout(BOOK_TIMEOUT)).await
+    }
+
+    /// `POST /v1/payments`: says that somebody has paid this party, and has it countersigned.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn payment(&self, request: &PaymentRequest) -> Result<SignedView, ClientError> {
+        json(self.call(Method::POST, &["payments"]).json(request)).await
+    }
+
+    /// `POST /v1/trust`: answers for somebody's debt, and has it countersigned.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn trust(&self, request: &TrustRequest) -> Result<SignedView, ClientError> {
+        json(self.call(Method::POST, &["trust"]).json(request)).await
     }
 
     /// `POST /v1/repair`: gives segments that lack chunks their chunks back, and waits for it.

@@ -1,5 +1,5 @@
-//! `ledger …`: what the node's ledger says, and what anybody's ledger is worth. All but `show` work
-//! from files or addresses alone, whether a node runs or not.
+//! `ledger …`: what the node's ledger says, and what anybody's ledger is worth. `verify`,
+//! `compare`, `bundle` and `balance` work from files or addresses alone, whether a node runs or not.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use commonhold_client::Client;
+use commonhold_client::types::{PaymentRequest, SignedView, TrustRequest};
 use commonhold_format::ids::PartyId;
 use commonhold_format::note::named_verifier_key;
 use commonhold_ledger::bundle;
@@ -33,6 +35,26 @@ pub async fn run(dir: &Path, command: LedgerCommand, json: bool) -> Result<()> {
         LedgerCommand::Balance => {
             let (log, _) = own(dir).await?;
             blocking(move || balance(&log, json)).await
+        }
+        LedgerCommand::Credit => credit(&connect(dir)?, json).await,
+        LedgerCommand::Paid { payer, credits, reference, node } => {
+            let request = PaymentRequest {
+                payer: payer.to_string(),
+                microcredits: credits.0,
+                reference,
+                node: node.map(|node| node.to_string()),
+            };
+            print_signed(&connect(dir)?.payment(&request).await?, json)
+        }
+        LedgerCommand::Trust { creditor, debtor, credits, term, node } => {
+            let request = TrustRequest {
+                creditor: creditor.to_string(),
+                debtor: debtor.to_string(),
+                limit_microcredits: credits.0,
+                seconds: term.0,
+                node: node.map(|node| node.to_string()),
+            };
+            print_signed(&connect(dir)?.trust(&request).await?, json)
         }
         LedgerCommand::Verify { what, party } => {
             let what = match what {
@@ -298,6 +320,50 @@ fn balance(log: &Log, json: bool) -> Result<()> {
         );
     }
     println!("in all {} credits", credits(total));
+    Ok(())
+}
+
+fn print_signed(signed: &SignedView, json: bool) -> Result<()> {
+    if json {
+        return print_json(signed);
+    }
+    println!("both have signed; node {} has it too:", signed.node);
+    print!("{}", signed.note);
+    Ok(())
+}
+
+async fn credit(client: &Client, json: bool) -> Result<()> {
+    let view = client.credit().await?;
+    if json {
+        return print_json(&view);
+    }
+    let amount = |text: &str| credits(text.parse().unwrap_or_default());
+    println!(
+        "gifts    {} of {} used, in an epoch of {}",
+        amount(&view.gift_used_microcredits),
+        credits(view.gift_microcredits.into()),
+        crate::config::Span(view.epoch_seconds)
+    );
+    for it in &view.parties {
+        println!("{}", it.party);
+        println!(
+            "  owes {} signed, {} unsigned, {} within an epoch",
+            amount(&it.account_microcredits),
+            amount(&it.unsigned_microcredits),
+            amount(&it.exposure_microcredits)
+        );
+        println!(
+            "  covered {} itself, {} by others; stands for {}; uncovered {}; may owe {} more",
+            amount(&it.own_microcredits),
+            amount(&it.guaranteed_microcredits),
+            amount(&it.lent_microcredits),
+            amount(&it.uncovered_microcredits),
+            amount(&it.headroom_microcredits)
+        );
+        for stopped in &it.stopped {
+            println!("  NOT SERVED contract {}…: {}", &stopped.contract[..12], stopped.why);
+        }
+    }
     Ok(())
 }
 

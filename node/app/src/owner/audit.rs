@@ -4,7 +4,8 @@
 //! every outcome is logged, whatever it is. A receipt is countersigned only when each of its
 //! totals follows from notes that both signed or from what this owner counted itself.
 
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use commonhold_engine::audit::{check_audit, next_audit};
 use commonhold_engine::settlement::{OwnCount, check_receipt};
@@ -25,6 +26,8 @@ use crate::provider::byte_seconds_until;
 const AUDIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Providers that are audited at the same time.
 const AUDITS_AT_ONCE: usize = 8;
+/// Pause between two receipts that a provider asks for under one contract.
+const SETTLE_PAUSE: Duration = Duration::from_secs(10);
 /// A receipt's time may be this far ahead of the owner's clock.
 const SKEW_SECONDS: u64 = 600;
 
@@ -217,6 +220,23 @@ impl Owner {
             Err(error) => (ProofReport::default(), format!("The proof is no answer: {error}.")),
         };
         Judged { outcome, report, reason, evidence }
+    }
+
+    /// Signs a receipt because the provider serves nothing before. Answers whether it may serve now; not
+    /// more often than [`SETTLE_PAUSE`] allows, because a provider may want more than a receipt.
+    pub(super) async fn settle_for_credit(&self, contract: &ContractId) -> bool {
+        let asked = Instant::now();
+        let _turn = self.auditing.take(*contract).await;
+        let settled = || self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = settled().get(contract).copied() {
+            // Somebody who asked at the same time did it, or it was of no use a moment ago.
+            if at > asked || at.elapsed() < SETTLE_PAUSE {
+                return at > asked;
+            }
+        }
+        let outcome = self.settle(contract).await;
+        settled().insert(*contract, Instant::now());
+        outcome.inspect_err(|error| tracing::warn!(%contract, error, "no receipt could be signed")).is_ok()
     }
 
     /// Draws a receipt from the provider, checks it, countersigns it and hands it back.

@@ -103,6 +103,8 @@ pub struct Owner {
     standings: Mutex<HashMap<NodeId, Standing>>,
     received: Mutex<HashMap<ContractId, u64>>,
     auditing: Turns<ContractId>,
+    /// When a receipt was last signed because the provider asked for one.
+    settled: Mutex<HashMap<ContractId, Instant>>,
     repairing: tokio::sync::Mutex<()>,
     forgotten: AtomicU64,
     /// Time by stage of the work.
@@ -132,6 +134,7 @@ impl Owner {
             standings: Mutex::default(),
             received: Mutex::default(),
             auditing: Turns::default(),
+            settled: Mutex::default(),
             repairing: tokio::sync::Mutex::default(),
             forgotten: AtomicU64::new(0),
             meter: Arc::default(),
@@ -277,7 +280,7 @@ impl Owner {
             ends: starts + term,
             audit_interval_seconds: self.config.audit_interval.0,
             grace_seconds: self.config.absent_after.0,
-            hold_microcredits: 0,
+            hold_microcredits: self.config.hold_microcredits,
         };
         let id = contract.id();
         let note = SignedNote::sign(Statement::Contract(contract.clone()).to_text(), &self.party)
@@ -324,13 +327,32 @@ impl Owner {
         }
     }
 
+    /// As [`call`](Self::call); when the provider wants a receipt first, it gets one and is asked again.
+    async fn call_settled(
+        &self,
+        node: NodeId,
+        contract: Option<ContractId>,
+        request: Request,
+        timeout: Duration,
+    ) -> Result<Response, ProviderError> {
+        let answer = self.call(node, request.clone(), timeout).await?;
+        match (&answer, contract) {
+            (Response::Refused { reason: Refusal::Credit, .. }, Some(contract))
+                if self.settle_for_credit(&contract).await =>
+            {
+                self.call(node, request, timeout).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
     /// Sends one chunk and waits until the provider has signed for it.
     async fn send_chunk(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) -> Result<(), ProviderError> {
         let line = self.line(node).await?;
         let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
         let request = Request::PutChunk { contract: line.contract, chunk, bytes };
         let begun = Instant::now();
-        match self.call(node, request, CHUNK_TIMEOUT).await? {
+        match self.call_settled(node, Some(line.contract), request, CHUNK_TIMEOUT).await? {
             Response::Done => {}
             other => return Err(unexpected(node, other)),
         }
@@ -351,7 +373,8 @@ impl Owner {
     ) -> Result<Bytes, ProviderError> {
         let lost = |why: &str| ProviderError::Lost { node, why: why.to_owned() };
         let begun = Instant::now();
-        let answer = self.call(node, Request::GetChunk { chunk, contract }, CHUNK_TIMEOUT).await?;
+        let request = Request::GetChunk { chunk, contract };
+        let answer = self.call_settled(node, contract, request, CHUNK_TIMEOUT).await?;
         self.meter.since(Stage::Fetch, begun);
         let fits = match &answer {
             Response::Chunk { bytes } => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use commonhold_client::Client;
 use commonhold_client::types::*;
-use commonhold_format::ids::{ContractId, NodeId};
+use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use commonhold_gateway::{ApiFault, ArchiveReader, NodeApi, Token, serve};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -211,6 +211,34 @@ impl NodeApi for Fake {
             self.repaired.fetch_add(1, Ordering::SeqCst);
             Ok(RepairReport::default())
         })
+    }
+
+    fn credit(&self) -> BoxFuture<'_, Result<CreditView, ApiFault>> {
+        self.called("credit");
+        Box::pin(async { Ok(CreditView::default()) })
+    }
+
+    fn acknowledge(
+        &self,
+        payer: PartyId,
+        microcredits: u64,
+        reference: Option<[u8; 32]>,
+        node: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<SignedView, ApiFault>> {
+        self.called(format!("payment {payer} {microcredits} {reference:?} {node:?}"));
+        Box::pin(async { Err(ApiFault::new("not_countersigned", "nobody is there")) })
+    }
+
+    fn trust(
+        &self,
+        creditor: PartyId,
+        debtor: PartyId,
+        limit_microcredits: u64,
+        seconds: u64,
+        node: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<SignedView, ApiFault>> {
+        self.called(format!("trust {creditor} {debtor} {limit_microcredits} {seconds} {node:?}"));
+        Box::pin(async { Ok(SignedView { note: "a note".into(), node: "12D3KooW".into() }) })
     }
 
     fn check_store(&self) -> BoxFuture<'_, Result<StoreCheck, ApiFault>> {
