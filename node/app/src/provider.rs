@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commonhold_engine::admission::{self, AdmissionRules, Capacity};
-use commonhold_engine::settlement;
+use commonhold_engine::settlement::{self, Tally};
 use commonhold_format::audit::{self, Challenge};
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, PartyId};
 use commonhold_format::keys::PartyKey;
 use commonhold_format::note::SignedNote;
 use commonhold_format::record::NodeRecord;
-use commonhold_format::statement::{Receipt, Revision, Statement};
+use commonhold_format::statement::{Revision, Statement};
 use commonhold_format::wire::{self, Addition, INVENTORY_PAGE_MAX, Refusal, Request, Response};
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
@@ -453,10 +453,11 @@ impl Provider {
     async fn is_stopped(&self, chunk: ChunkId) -> Result<bool, Refused> {
         let (store, creditor) = (self.store()?, self.creditor.clone());
         blocking(move || {
-            let holders = store.holders(&chunk);
-            !holders.is_empty() && holders.iter().all(|it| creditor.stop_of(&it.contract).is_some())
+            let holders = store.lent_to(&chunk).map_err(|error| error.to_string())?;
+            Ok(!holders.is_empty() && holders.iter().all(|it| creditor.stop_of(it).is_some()))
         })
-        .await
+        .await?
+        .map_err(|why: String| Refused::new(Refusal::Quarantined, why))
     }
 
     async fn audit(&self, from: NodeId, challenge: Challenge) -> Answer {
@@ -520,26 +521,18 @@ impl Provider {
         }
         let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
         let sent = locked(&self.egress).get(&contract).copied().unwrap_or(0);
-        let until =
-            unix_seconds().min(state.contract.ends).max(previous.map_or(0, |previous| previous.until));
-        let mut receipt = Receipt {
-            contract,
-            sequence: previous.map_or(0, |previous| previous.sequence) + 1,
-            until,
+        let until = settlement::receipt_end(&state.contract, previous, unix_seconds());
+        let tally = Tally {
             byte_seconds: byte_seconds_until(&state, until),
-            egress_bytes: previous.map_or(0, |previous| previous.egress_bytes) + egress_bytes.min(sent),
-            audits_passed: audits_passed.max(previous.map_or(0, |previous| previous.audits_passed)),
-            audits_failed: audits_failed.max(previous.map_or(0, |previous| previous.audits_failed)),
-            owed_microcredits: 0,
+            egress_bytes: egress_bytes.min(sent),
+            audits_passed,
+            audits_failed,
             evidence,
             owner_node: from,
             owner_head: (owner_size, owner_root),
-            provider_head: (self.ledger.len(), self.ledger.root()),
+            provider_head: self.ledger.head(),
         };
-        receipt.owed_microcredits = state
-            .contract
-            .prices
-            .amount_due(receipt.byte_seconds, receipt.egress_bytes, receipt.audits_passed)
+        let receipt = settlement::draw_receipt(&state.contract, previous, &tally, until)
             .ok_or_else(|| Refused::new(Refusal::Invalid, "the totals overflow"))?;
         let note = SignedNote::sign(Statement::Receipt(receipt).to_text(), &self.party)
             .map_err(|error| Refused::new(Refusal::Other, error.to_string()))?;

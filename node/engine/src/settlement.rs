@@ -4,8 +4,9 @@
 //! the contract's prices say for its totals. Totals are cumulative, so a receipt that is lost or
 //! shown twice changes nothing. What it is not: the check of signatures, or a balance.
 
-use commonhold_format::ids::ContractId;
+use commonhold_format::ids::{ContractId, NodeId};
 use commonhold_format::statement::{Contract, Receipt};
+use commonhold_format::tree::Hash;
 
 /// Byte-seconds after `held_bytes` bytes were held from `from` to `to` (Unix seconds), on top of
 /// `before`. A clock that went back adds nothing, and time after the contract's `ends` is not owed
@@ -149,6 +150,58 @@ pub enum SettlementFault {
         /// What the receipt says.
         found: u128,
     },
+}
+
+/// What a provider puts into a receipt beside what follows from the contract and the notes before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Byte-seconds since the contract's start, up to the receipt's end.
+    pub byte_seconds: u128,
+    /// Bytes that were sent since the last receipt, and that both count.
+    pub egress_bytes: u64,
+    /// Audits passed in all, as the owner counts.
+    pub audits_passed: u64,
+    /// Audits failed in all, as the owner counts.
+    pub audits_failed: u64,
+    /// The last audit's evidence, or zeros.
+    pub evidence: Hash,
+    /// The owner's node.
+    pub owner_node: NodeId,
+    /// Size and root of the owner's ledger.
+    pub owner_head: (u64, Hash),
+    /// Size and root of the provider's ledger.
+    pub provider_head: (u64, Hash),
+}
+
+/// When a receipt that is drawn at `now` ends: not after the contract, and not before the last one.
+pub fn receipt_end(contract: &Contract, previous: Option<&Receipt>, now: u64) -> u64 {
+    now.min(contract.ends).max(previous.map_or(0, |previous| previous.until))
+}
+
+/// The receipt that follows `previous` and ends at `until`; `None` when its totals have no amount.
+pub fn draw_receipt(
+    contract: &Contract,
+    previous: Option<&Receipt>,
+    tally: &Tally,
+    until: u64,
+) -> Option<Receipt> {
+    let egress_bytes = previous.map_or(0, |it| it.egress_bytes).checked_add(tally.egress_bytes)?;
+    let audits_passed = tally.audits_passed.max(previous.map_or(0, |it| it.audits_passed));
+    let byte_seconds = tally.byte_seconds.max(previous.map_or(0, |it| it.byte_seconds));
+    Some(Receipt {
+        contract: contract.id(),
+        sequence: previous.map_or(0, |it| it.sequence).checked_add(1)?,
+        until,
+        byte_seconds,
+        egress_bytes,
+        audits_passed,
+        audits_failed: tally.audits_failed.max(previous.map_or(0, |it| it.audits_failed)),
+        owed_microcredits: contract.prices.amount_due(byte_seconds, egress_bytes, audits_passed)?,
+        evidence: tally.evidence,
+        owner_node: tally.owner_node,
+        owner_head: tally.owner_head,
+        provider_head: tally.provider_head,
+    })
 }
 
 /// Whether `next` may follow `previous` under `contract`, from the notes alone. Both parties, and any

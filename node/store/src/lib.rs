@@ -419,6 +419,14 @@ impl Store {
         })
     }
 
+    /// The contracts that hold a chunk and under which this node is the provider.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn lent_to(&self, chunk: &ChunkId) -> Result<Vec<ContractId>, StoreError> {
+        self.0.index.lent_to(chunk)
+    }
+
     /// Notes that a provider has lost chunks, until a commit adds them again; durable on return.
     /// Chunks that the contract does not hold are passed over.
     ///

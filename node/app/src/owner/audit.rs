@@ -244,7 +244,7 @@ impl Owner {
         let state = self.store.contract(contract).ok_or("the contract is not in this node's book")?;
         let node = state.contract.node;
         let received = self.received().get(contract).copied().unwrap_or(0);
-        let (owner_size, owner_root) = (self.ledger.len(), self.ledger.root());
+        let (owner_size, owner_root) = self.ledger.head();
         let request = Request::DrawReceipt {
             contract: *contract,
             egress_bytes: received,

@@ -189,6 +189,11 @@ impl Index {
         })
     }
 
+    /// The contracts that hold a chunk and under which this node is the provider.
+    pub(crate) fn lent_to(&self, chunk: &ChunkId) -> Result<Vec<ContractId>, StoreError> {
+        self.read(|tables, txn| tables.provided(txn, chunk))
+    }
+
     /// The chunks that are kept in a part of a pack, in no order. Goes through the whole index, a
     /// part in each transaction, so it is for those who have found damage.
     pub(crate) fn kept_in(&self, pack: u32, bytes: Range<u64>) -> Result<Vec<(ChunkId, Place)>, StoreError> {
