@@ -372,7 +372,7 @@ impl Creditor {
         }
         let failed = |error: commonhold_ledger::LedgerError| error.to_string();
         let by_party = |accounts: Vec<commonhold_ledger::Account>| {
-            accounts.into_iter().map(|it| (it.party, it.owed_to_me())).collect::<BTreeMap<_, _>>()
+            accounts.into_iter().map(|it| (it.party, it.lent())).collect::<BTreeMap<_, _>>()
         };
         let accounts = by_party(self.ledger.accounts(&self.party).map_err(failed)?);
         let lines: Vec<(Line, u64)> = self

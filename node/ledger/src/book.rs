@@ -56,12 +56,23 @@ pub struct Account {
     pub receipts: i128,
     /// Microcredits that were paid: negative for what the other paid, since it owes the less.
     pub payments: i128,
+    /// What the other owes for what is kept for it here, less what it has paid; negative when it has
+    /// paid ahead.
+    pub their_debt: i128,
+    /// What the asking party owes for what is kept for it there, less what it has paid.
+    pub my_debt: i128,
 }
 
 impl Account {
     /// What the other owes in all; negative when the asking party does.
     pub fn owed_to_me(&self) -> i128 {
         self.receipts + self.payments
+    }
+
+    /// What the other owes as far as the asking party lent it (spec/credit.md): what that paid ahead
+    /// itself is no debt that was made here, and what it owes is something that the other has earned.
+    pub fn lent(&self) -> i128 {
+        self.their_debt - self.my_debt.max(0)
     }
 }
 
@@ -377,10 +388,14 @@ pub(crate) trait Notes {
     /// As [`accounts`](Self::accounts), by receipts until and payments up to `at` alone.
     fn accounts_at(&self, me: &PartyId, at: u64) -> Result<Vec<Account>, LedgerError> {
         let mut accounts: BTreeMap<PartyId, Account> = BTreeMap::new();
-        let new = |party: PartyId| Account { party, receipts: 0, payments: 0 };
-        for balance in self.balances_at(me, at)? {
-            let party = balance.counterparty;
-            accounts.entry(party).or_insert_with(|| new(party)).receipts += balance.owed_to_me;
+        let new = |party: PartyId| Account { party, receipts: 0, payments: 0, their_debt: 0, my_debt: 0 };
+        for Balance { counterparty: party, owed_to_me, role, .. } in self.balances_at(me, at)? {
+            let account = accounts.entry(party).or_insert_with(|| new(party));
+            account.receipts += owed_to_me;
+            match role {
+                Role::Provider => account.their_debt += owed_to_me,
+                Role::Owner => account.my_debt -= owed_to_me,
+            }
         }
         for subject in self.look(|book| book.payments(me)) {
             let Subject::Payment { payer, payee } = subject else { continue };
@@ -388,8 +403,16 @@ pub(crate) trait Notes {
                 Statement::Payment(it) if it.time <= at => Some(i128::from(it.paid_microcredits)),
                 _ => None,
             })?;
-            let (party, paid) = if payer == *me { (payee, paid) } else { (payer, paid.map(|it| -it)) };
-            accounts.entry(party).or_insert_with(|| new(party)).payments += paid.unwrap_or(0);
+            let paid = paid.unwrap_or(0);
+            let party = if payer == *me { payee } else { payer };
+            let account = accounts.entry(party).or_insert_with(|| new(party));
+            if payer == *me {
+                account.payments += paid;
+                account.my_debt -= paid;
+            } else {
+                account.payments -= paid;
+                account.their_debt -= paid;
+            }
         }
         Ok(accounts.into_values().collect())
     }
