@@ -420,13 +420,8 @@ pub(crate) trait Notes {
         contract: Option<&Contract>,
         counts: impl Fn(Statement) -> Option<T>,
     ) -> Result<Vec<T>, LedgerError> {
-        let mut all = Vec::new();
-        for entries in self.look(|book| book.sequences(subject)) {
-            if let [(_, note)] = &self.binding(subject, contract, &entries)?[..] {
-                all.extend(Statement::of(note).ok().and_then(&counts));
-            }
-        }
-        Ok(all)
+        let history = self.history(subject, contract, counts)?;
+        Ok(history.into_iter().map(|(_, statement)| statement).collect())
     }
 
     /// A note of `subject` with this sequence, whoever signed it: the one that was logged last.
