@@ -227,6 +227,37 @@ pub enum LedgerCommand {
         /// The file; it must not exist.
         file: PathBuf,
     },
+    /// Write the ledger for programs of others: the books of this node's party, or every note.
+    Export {
+        /// hledger, beancount or csv for double-entry books; jsonl for the notes.
+        #[arg(long)]
+        format: commonhold_ledger::export::Format,
+        /// Write to this file, which must not exist, instead of to standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Prove that a note is in a ledger, as a C2SP tlog-proof that carries the note; with --json, as
+    /// hashes.
+    Prove {
+        /// The note, from 0.
+        index: u64,
+        /// In the ledger's first so many notes instead of all that its head covers; only with --json.
+        #[arg(long, value_name = "NOTES")]
+        size: Option<u64>,
+        /// The ledger, as `ledger verify` takes it; without it, this node's own.
+        #[arg(long, value_name = "LEDGER")]
+        of: Option<String>,
+    },
+    /// Prove that a ledger only grew between two sizes.
+    ProveConsistency {
+        /// The smaller number of notes, at least 1.
+        old: u64,
+        /// The larger one; without it, all that the ledger's head covers.
+        new: Option<u64>,
+        /// The ledger, as `ledger verify` takes it; without it, this node's own.
+        #[arg(long, value_name = "LEDGER")]
+        of: Option<String>,
+    },
     /// Hold two ledgers beside each other: forks, contradictions and missing receipts, each written as
     /// a piece of evidence that `ledger verify` confirms. Needs no node.
     Compare {
@@ -253,6 +284,9 @@ pub struct Devnet {
     /// Disk that each provider lends.
     #[arg(long, default_value = "10 GiB", value_name = "SIZE")]
     pub disk: crate::config::ByteSize,
+    /// Let every node serve its ledger as tiles, on a free port of loopback that devnet.json tells.
+    #[arg(long)]
+    pub ledgers: bool,
 }
 
 /// Flags of `demo`.

@@ -27,6 +27,9 @@ pub struct NodeEntry {
     pub api: String,
     /// File with the API's bearer token.
     pub token_file: PathBuf,
+    /// Where the node's ledger is served as tiles; only with `--ledgers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<String>,
 }
 
 /// `devnet.json`.
@@ -44,6 +47,7 @@ pub struct Network {
     pub providers: Vec<Member>,
     /// The owner.
     pub owner: Member,
+    ledgers: bool,
 }
 
 /// A running node with a client for it.
@@ -68,18 +72,20 @@ impl Member {
             data_dir: child.dir.clone(),
             api: status.api,
             token_file: places.token(),
+            ledger: status.ledger.url,
         };
         Ok(Self { child, client, entry })
     }
 }
 
-fn config(bootstrap: &[String], disk: Option<ByteSize>) -> Config {
+fn config(bootstrap: &[String], disk: Option<ByteSize>, ledgers: bool) -> Config {
     let mut config = Config::default();
     config.network.listen = ["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"]
         .map(|address| Multiaddr(address.to_owned()))
         .to_vec();
     config.network.bootstrap = bootstrap.iter().cloned().map(Multiaddr).collect();
     config.api.listen = LoopbackAddress(([127, 0, 0, 1], 0).into());
+    config.ledger.listen = ledgers.then_some(([127, 0, 0, 1], 0).into());
     config.provider.enabled = disk.is_some();
     config.owner.enabled = disk.is_none();
     if let Some(disk) = disk {
@@ -90,24 +96,31 @@ fn config(bootstrap: &[String], disk: Option<ByteSize>) -> Config {
 
 impl Network {
     /// Starts `providers` providers and one owner under `dir`; all know the first provider as
-    /// their bootstrap address and find the others through the DHT.
+    /// their bootstrap address and find the others through the DHT. With `ledgers`, each serves its
+    /// ledger as tiles on a free port.
     ///
     /// # Errors
     /// When a node does not start; those that did are ended.
-    pub async fn start(dir: &Path, providers: usize, disk: ByteSize) -> Result<Self> {
-        let first = Member::of(start_node(&dir.join("provider-1"), &[], Some(disk))?, "provider").await?;
+    pub async fn start(dir: &Path, providers: usize, disk: ByteSize, ledgers: bool) -> Result<Self> {
+        let first =
+            Member::of(start_node(&dir.join("provider-1"), &[], Some(disk), ledgers)?, "provider").await?;
         let bootstrap = first.client.status().await?.addresses;
         let mut starting = Vec::new();
         for number in 2..=providers {
-            starting.push(start_node(&dir.join(format!("provider-{number}")), &bootstrap, Some(disk))?);
+            starting.push(start_node(
+                &dir.join(format!("provider-{number}")),
+                &bootstrap,
+                Some(disk),
+                ledgers,
+            )?);
         }
-        let owner = start_node(&dir.join("owner"), &bootstrap, None)?;
+        let owner = start_node(&dir.join("owner"), &bootstrap, None, ledgers)?;
         let mut members = vec![first];
         for child in starting {
             members.push(Member::of(child, "provider").await?);
         }
         let owner = Member::of(owner, "owner").await?;
-        Ok(Self { dir: dir.to_owned(), providers: members, owner })
+        Ok(Self { dir: dir.to_owned(), providers: members, owner, ledgers })
     }
 
     /// Adds a fresh provider that joins through any provider that still runs.
@@ -123,7 +136,8 @@ impl Network {
             }
         }
         let bootstrap = bootstrap.context("no provider is left to join through")?;
-        let child = start_node(&self.dir.join(format!("provider-{number}")), &bootstrap, Some(disk))?;
+        let child =
+            start_node(&self.dir.join(format!("provider-{number}")), &bootstrap, Some(disk), self.ledgers)?;
         self.providers.push(Member::of(child, "provider").await?);
         Ok(())
     }
@@ -162,8 +176,8 @@ impl Network {
 
 /// Starts the node of `dir`: an existing one again, with new addresses to join through, or a new
 /// one.
-fn start_node(dir: &Path, bootstrap: &[String], disk: Option<ByteSize>) -> Result<Child> {
-    let config = config(bootstrap, disk);
+fn start_node(dir: &Path, bootstrap: &[String], disk: Option<ByteSize>, ledgers: bool) -> Result<Child> {
+    let config = config(bootstrap, disk, ledgers);
     if Places::new(dir).config().exists() {
         // Ports are new at every start, so the old bootstrap addresses no longer hold.
         write_durably(&Places::new(dir).config(), config.to_commented_toml().as_bytes(), 0o644)?;
@@ -187,7 +201,7 @@ pub async fn run(flags: Devnet) -> Result<()> {
     let _ = std::fs::remove_file(&file);
     let count = usize::from(flags.nodes);
     let start = async {
-        let network = Network::start(&dir, count, flags.disk).await?;
+        let network = Network::start(&dir, count, flags.disk, flags.ledgers).await?;
         network.wait_for_providers(count).await?;
         anyhow::Ok(network)
     };

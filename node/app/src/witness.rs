@@ -322,8 +322,8 @@ impl LedgerPages for Pages {
 
     fn tile(&self, tile: TileId) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
         let ledger = self.0.clone();
-        Box::pin(
-            async move { blocking(move || ledger.tile(&tile)).await?.map_err(|error| error.to_string()) },
-        )
+        Box::pin(async move {
+            blocking(move || ledger.published_tile(&tile)).await?.map_err(|error| error.to_string())
+        })
     }
 }

@@ -7,70 +7,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use common::{PROGRAM, api_of, noise, run, signal};
+use common::{Devnet, PROGRAM, api_of, noise, run, signal};
 use serde_json::Value;
-
-/// A running `devnet`, ended with SIGTERM when dropped.
-struct Devnet {
-    process: Child,
-    dir: PathBuf,
-    description: Value,
-}
-
-impl Devnet {
-    fn start(dir: &Path, flags: &[&str]) -> Self {
-        let mut process = Command::new(PROGRAM)
-            .args(["devnet", "--dir"])
-            .arg(dir)
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        assert_eq!(first, "devnet: ready");
-        let text = fs::read_to_string(dir.join("devnet.json")).unwrap();
-        // Keep the pipe open and drained, so that the network can print.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, dir: dir.to_owned(), description: serde_json::from_str(&text).unwrap() }
-    }
-
-    fn owner(&self, arguments: &[&str]) -> Output {
-        run(&self.dir.join("owner"), arguments)
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.owner(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let mut all = vec!["--json"];
-        all.extend(arguments);
-        serde_json::from_str(&self.ok(&all)).unwrap()
-    }
-
-    /// The sentence of a command that must fail.
-    fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.owner(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?} should have failed");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    fn pid(&self, number: usize) -> u32 {
-        u32::try_from(self.description["nodes"][number]["pid"].as_u64().unwrap()).unwrap()
-    }
-}
-
-impl Drop for Devnet {
-    fn drop(&mut self) {
-        signal(self.process.id(), "TERM");
-        let _ = self.process.wait();
-    }
-}
 
 fn is_running(pid: u32) -> bool {
     // A zombie's parent is gone too once devnet has ended, so what is left here is alive.

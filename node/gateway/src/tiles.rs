@@ -56,7 +56,7 @@ async fn checkpoint(State(pages): Pages) -> Response {
 
 async fn tile(State(pages): Pages, Path(path): Path<String>) -> Response {
     let Ok(tile) = format!("tile/{path}").parse::<TileId>() else {
-        return (StatusCode::NOT_FOUND, "not the path of a tile\n").into_response();
+        return missing("not the path of a tile\n");
     };
     match pages.tile(tile).await {
         Ok(Some(bytes)) => {
@@ -66,9 +66,14 @@ async fn tile(State(pages): Pages, Path(path): Path<String>) -> Response {
             ];
             (headers, bytes).into_response()
         }
-        Ok(None) => (StatusCode::NOT_FOUND, "the ledger does not reach so far\n").into_response(),
+        Ok(None) => missing("the ledger does not reach so far\n"),
         Err(why) => failed(&why),
     }
+}
+
+/// What is not there now may be there a moment later, so nobody in between is to keep the answer.
+fn missing(why: &'static str) -> Response {
+    (StatusCode::NOT_FOUND, [(header::CACHE_CONTROL, "no-store")], why).into_response()
 }
 
 fn failed(why: &str) -> Response {

@@ -243,7 +243,7 @@ impl Book {
     }
 
     /// The contracts, and the entries that claim to be their notes, in order of id.
-    fn contracts(&self) -> Vec<(ContractId, Vec<u64>)> {
+    pub(crate) fn contracts(&self) -> Vec<(ContractId, Vec<u64>)> {
         let mut contracts: Vec<_> = self.contracts.iter().map(|(id, at)| (*id, at.clone())).collect();
         contracts.sort_unstable();
         contracts
@@ -275,7 +275,7 @@ impl Book {
     }
 
     /// Payments with `party` at one end.
-    fn payments(&self, party: &PartyId) -> Vec<Subject> {
+    pub(crate) fn payments(&self, party: &PartyId) -> Vec<Subject> {
         let of = |subject: &&Subject| match subject {
             Subject::Payment { payer, payee } => payer == party || payee == party,
             _ => false,
@@ -357,6 +357,25 @@ pub(crate) trait Notes {
         Ok(None)
     }
 
+    /// Every statement of a subject that [`latest`](Self::latest) could answer, in order of sequence, with
+    /// the index of its entry. The last is the one that it does answer.
+    fn history<T>(
+        &self,
+        subject: &Subject,
+        contract: Option<&Contract>,
+        counts: impl Fn(Statement) -> Option<T>,
+    ) -> Result<Vec<(u64, T)>, LedgerError> {
+        let mut history = Vec::new();
+        for entries in self.look(|book| book.sequences(subject)) {
+            if let [(index, note)] = &self.binding(subject, contract, &entries)?[..]
+                && let Some(found) = Statement::of(note).ok().and_then(&counts)
+            {
+                history.push((*index, found));
+            }
+        }
+        Ok(history)
+    }
+
     /// What each contract of `me` comes to, in order of contract id.
     fn balances(&self, me: &PartyId) -> Result<Vec<Balance>, LedgerError> {
         self.balances_at(me, u64::MAX)
@@ -370,11 +389,10 @@ pub(crate) trait Notes {
             if contract.owner != *me && contract.provider != *me {
                 continue;
             }
-            let receipt =
-                self.latest(&Subject::Receipt(id), Some(&contract), |statement| match statement {
-                    Statement::Receipt(it) => Some(it).filter(|it| it.until <= at && adds_up(&contract, it)),
-                    _ => None,
-                })?;
+            let counted = counted_receipt(&contract);
+            let receipt = self.latest(&Subject::Receipt(id), Some(&contract), |statement| {
+                counted(statement).filter(|it| it.until <= at)
+            })?;
             balances.extend(receipt.and_then(|receipt| balance_of(me, &contract, &receipt)));
         }
         Ok(balances)
@@ -399,9 +417,9 @@ pub(crate) trait Notes {
         }
         for subject in self.look(|book| book.payments(me)) {
             let Subject::Payment { payer, payee } = subject else { continue };
-            let paid = self.latest(&subject, None, |statement| match statement {
-                Statement::Payment(it) if it.time <= at => Some(i128::from(it.paid_microcredits)),
-                _ => None,
+            let paid = self.latest(&subject, None, |statement| {
+                let payment = counted_payment(statement).filter(|it| it.time <= at)?;
+                Some(i128::from(payment.paid_microcredits))
             })?;
             let paid = paid.unwrap_or(0);
             let party = if payer == *me { payee } else { payer };
@@ -425,13 +443,8 @@ pub(crate) trait Notes {
         contract: Option<&Contract>,
         counts: impl Fn(Statement) -> Option<T>,
     ) -> Result<Vec<T>, LedgerError> {
-        let mut all = Vec::new();
-        for entries in self.look(|book| book.sequences(subject)) {
-            if let [(_, note)] = &self.binding(subject, contract, &entries)?[..] {
-                all.extend(Statement::of(note).ok().and_then(&counts));
-            }
-        }
-        Ok(all)
+        let history = self.history(subject, contract, counts)?;
+        Ok(history.into_iter().map(|(_, statement)| statement).collect())
     }
 
     /// A note of `subject` with this sequence, whoever signed it: the one that was logged last.
@@ -459,6 +472,22 @@ pub(crate) trait Notes {
             }));
         }
         Ok(conflicts)
+    }
+}
+
+/// Receipts that count under a contract, when both parties signed them.
+pub(crate) fn counted_receipt(contract: &Contract) -> impl Fn(Statement) -> Option<Receipt> {
+    move |statement| match statement {
+        Statement::Receipt(receipt) => Some(receipt).filter(|it| adds_up(contract, it)),
+        _ => None,
+    }
+}
+
+/// Payments that count, when both parties signed them.
+pub(crate) fn counted_payment(statement: Statement) -> Option<Payment> {
+    match statement {
+        Statement::Payment(payment) => Some(payment),
+        _ => None,
     }
 }
 

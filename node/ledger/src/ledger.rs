@@ -311,6 +311,19 @@ impl Ledger {
         Ok(encode_entries(notes.iter().map(Vec::as_slice)))
     }
 
+    /// As [`tile`](Self::tile), within the head that others are shown: what stands in no signed head is
+    /// nobody's to see.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn published_tile(&self, tile: &TileId) -> Result<Option<Vec<u8>>, LedgerError> {
+        let shown = self.inner.published().as_ref().map_or(0, |(head, _)| head.size);
+        if tile.entries().is_none_or(|entries| entries > shown) {
+            return Ok(None);
+        }
+        self.tile(tile)
+    }
+
     /// The durable entries from index `from` on, at most `count` and [`ENTRIES_PAGE_MAX`]. Each is
     /// checked against its checksum.
     ///

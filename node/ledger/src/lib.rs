@@ -11,6 +11,7 @@ pub mod bundle;
 mod checkpoint;
 pub mod compare;
 mod error;
+pub mod export;
 mod frame;
 pub mod heads;
 mod ledger;

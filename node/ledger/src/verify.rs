@@ -163,7 +163,7 @@ impl Log {
 
     /// Verifies every signature line of a party, on `threads` threads. Answers how many are valid, and
     /// the entries with a line that is not.
-    fn verify_signatures(&mut self, threads: usize) -> (u64, Vec<u64>, u64) {
+    pub(crate) fn verify_signatures(&mut self, threads: usize) -> (u64, Vec<u64>, u64) {
         let share = self.notes.len().div_ceil(threads.max(1)).max(1);
         let judged: Vec<Vec<Signers>> = std::thread::scope(|scope| {
             let parts: Vec<_> = self
@@ -187,8 +187,13 @@ impl Log {
     }
 
     fn signed_by(&self, index: u64, party: &PartyId) -> bool {
+        self.signers_of(index).contains(party)
+    }
+
+    /// The parties whose signature on an entry was verified; none before signatures were.
+    pub(crate) fn signers_of(&self, index: u64) -> &[PartyId] {
         let signers = usize::try_from(index).ok().and_then(|index| self.signers.get(index));
-        signers.is_some_and(|signers| signers.contains(party))
+        signers.map_or(&[], Vec::as_slice)
     }
 
     /// What each contract of `me` comes to; see [`crate::Ledger::balances`].

@@ -47,6 +47,39 @@ fn identical_notes_are_logged_once() {
 }
 
 #[test]
+fn others_see_what_a_signed_head_covers_and_nothing_beyond() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(dir.path());
+    let tile = |path: &str| ledger.published_tile(&path.parse().unwrap()).unwrap();
+    let notes: Vec<SignedNote> = (0..300).map(text_note).collect();
+    assert_eq!(tile("tile/0/000.p/1"), None);
+    ledger.append_all(&notes[..100]).unwrap();
+    // Durable, and not in the head that others are shown.
+    assert_eq!(tile("tile/0/000.p/1"), None);
+    assert_eq!(tile("tile/entries/000.p/1"), None);
+    ledger.publish().unwrap();
+    let (hashes, entries) = (tile("tile/0/000.p/100").unwrap(), tile("tile/entries/000.p/100").unwrap());
+    assert_eq!(hashes.len(), 100 * 32);
+    for beyond in
+        ["tile/0/000.p/101", "tile/entries/000.p/101", "tile/0/000", "tile/0/001.p/1", "tile/1/000.p/1"]
+    {
+        assert_eq!(tile(beyond), None, "{beyond}");
+    }
+    ledger.append_all(&notes[100..]).unwrap();
+    assert_eq!(tile("tile/0/000"), None);
+    ledger.publish().unwrap();
+    // What was shown once stays, and is the beginning of what takes its place.
+    assert_eq!(tile("tile/0/000.p/100").as_ref(), Some(&hashes));
+    assert_eq!(tile("tile/entries/000.p/100").as_ref(), Some(&entries));
+    assert!(tile("tile/0/000").unwrap().starts_with(&hashes));
+    assert_eq!(tile("tile/0/001.p/44").unwrap().len(), 44 * 32);
+    assert_eq!(tile("tile/1/000.p/1").unwrap().len(), 32);
+    for beyond in ["tile/0/001.p/45", "tile/1/000.p/2", "tile/2/000.p/1", "tile/7/x255/x999/999"] {
+        assert_eq!(tile(beyond), None, "{beyond}");
+    }
+}
+
+#[test]
 fn entries_are_read_in_bounded_pages() {
     let dir = TempDir::new().unwrap();
     let ledger = open(dir.path());
@@ -83,7 +116,7 @@ fn checkpoints_are_signed_and_of_the_present_head() {
     for number in 0..3 {
         ledger.append(&text_note(number)).unwrap();
         let note = ledger.checkpoint().unwrap();
-        assert!(note.is_signed_by(&key(1).id()));
+        assert!(note.is_signed_as(ORIGIN, &key(1).id()));
         let head = Checkpoint::from_text(note.text()).unwrap();
         assert_eq!((head.origin.as_str(), head.size, head.root), (ORIGIN, number + 1, ledger.root()));
         assert_eq!(std::fs::read(dir.path().join("checkpoint")).unwrap(), note.to_bytes());

@@ -231,6 +231,14 @@ impl TileId {
     pub fn first(&self) -> u64 {
         self.index * TILE_WIDTH
     }
+
+    /// Entries that a log must have for this resource to be one of its own; `None` when no log has so
+    /// many.
+    pub fn entries(&self) -> Option<u64> {
+        let hashes = self.index.checked_mul(TILE_WIDTH)?.checked_add(self.width.into())?;
+        let height = u32::from(self.level.unwrap_or(0)).checked_mul(TILE_HEIGHT)?;
+        hashes.checked_mul(1u64.checked_shl(height)?)
+    }
 }
 
 impl fmt::Display for TileId {

@@ -93,6 +93,21 @@ proptest! {
     }
 
     #[test]
+    fn a_tile_says_how_many_entries_it_stands_on(size in 1u64..70_000) {
+        for tile in TileId::all(size) {
+            let entries = tile.entries().unwrap();
+            prop_assert!(entries <= size, "{} of {}", tile, size);
+            // Neither a smaller log has it, nor one that is a hash wider.
+            prop_assert!(TileId::all(entries - 1).all(|smaller| smaller != tile));
+            prop_assert!(TileId::all(entries).any(|same| same == tile));
+        }
+        for level in 0..8 {
+            let widest = TileId { level: Some(level), index: u64::MAX / 256, width: 256 };
+            prop_assert_eq!(widest.entries(), None);
+        }
+    }
+
+    #[test]
     fn bundles_of_entries_are_read_back(entries in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..20), cut in any::<prop::sample::Index>()) {
         let bundle = encode_entries(entries.iter().map(Vec::as_slice)).unwrap();
         let read = decode_entries(&bundle, entries.len()).unwrap();

@@ -13,6 +13,7 @@ use commonhold_format::ids::PartyId;
 use commonhold_format::note::named_verifier_key;
 use commonhold_ledger::bundle;
 use commonhold_ledger::compare::{Evidence, compare};
+use commonhold_ledger::export::{self, Format};
 use commonhold_ledger::source::{self, Source, Tar};
 use commonhold_ledger::verify::{Log, Report, verify};
 use serde_json::json;
@@ -70,6 +71,18 @@ pub async fn run(dir: &Path, command: LedgerCommand, json: bool) -> Result<()> {
             let (log, mut source) = own(dir).await?;
             blocking(move || write_bundle(&log, &mut *source, &file, json)).await
         }
+        LedgerCommand::Export { format, out } => {
+            let (mut log, _) = own(dir).await?;
+            blocking(move || write_export(&mut log, format, out.as_deref())).await
+        }
+        LedgerCommand::Prove { index, size, of } => {
+            let log = named_or_own(dir, of).await?;
+            super::proofs::inclusion(&log, index, size, json)
+        }
+        LedgerCommand::ProveConsistency { old, new, of } => {
+            let log = named_or_own(dir, of).await?;
+            super::proofs::consistency(&log, old, new, json)
+        }
         LedgerCommand::Compare { a, b, evidence } => {
             blocking(move || compare_named(&a, &b, evidence.as_deref(), json)).await
         }
@@ -102,6 +115,14 @@ pub async fn own(dir: &Path) -> Result<(Log, Box<dyn Source + Send>)> {
         Ok((log, source))
     })
     .await
+}
+
+/// A ledger that somebody names, or that of the data directory.
+async fn named_or_own(dir: &Path, what: Option<String>) -> Result<Log> {
+    match what {
+        Some(what) => blocking(move || Ok(Log::load(&mut *open(&what)?)?)).await,
+        None => Ok(own(dir).await?.0),
+    }
 }
 
 /// Opens a folder, a file, or an address.
@@ -396,6 +417,23 @@ fn write_bundle(log: &Log, source: &mut dyn Source, file: &Path, json: bool) -> 
     if bundled.evidence_missing > 0 {
         println!("the evidence of {} audits is not kept any more", bundled.evidence_missing);
     }
+    Ok(())
+}
+
+fn write_export(log: &mut Log, format: Format, file: Option<&Path>) -> Result<()> {
+    let Some(file) = file else {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        let written = export::write(log, format, threads(), &mut out).and_then(|()| out.flush());
+        return match written {
+            // Whoever reads it has read enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        };
+    };
+    let out = File::create_new(file).with_context(|| format!("cannot create {}", file.display()))?;
+    let mut out = BufWriter::new(out);
+    export::write(log, format, threads(), &mut out)?;
+    out.into_inner().map_err(|error| anyhow!("{error}"))?.sync_all()?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! one JSON document, about its answer.
 
 mod ledger;
+mod proofs;
 mod store;
 pub mod transfer;
 

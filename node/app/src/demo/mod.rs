@@ -101,7 +101,7 @@ async fn story(dir: PathBuf, files: Vec<PathBuf>) -> Result<()> {
     let digests = Digests::of(&plan)?;
 
     steps.next("start six providers and one owner, each its own process");
-    let mut network = Network::start(&dir, PROVIDERS, DISK).await?;
+    let mut network = Network::start(&dir, PROVIDERS, DISK, false).await?;
     network.wait_for_providers(PROVIDERS).await?;
     check_listeners(&network).await?;
     steps.done("all listen on QUIC and TCP and found each other through one address and the DHT");

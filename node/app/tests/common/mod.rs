@@ -1,4 +1,4 @@
-//! What the tests of the program share: running it, asking its API, bytes to store.
+//! What the tests of the program share: running it and networks of it, asking its API, bytes to store.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
 use std::fs;
@@ -59,6 +59,67 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A running `devnet`, ended with SIGTERM when dropped.
+pub struct Devnet {
+    process: Child,
+    pub dir: PathBuf,
+    /// What devnet.json says.
+    pub description: Value,
+}
+
+impl Devnet {
+    pub fn start(dir: &Path, flags: &[&str]) -> Self {
+        let mut process = Command::new(PROGRAM)
+            .args(["devnet", "--dir"])
+            .arg(dir)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        assert_eq!(first, "devnet: ready");
+        let text = fs::read_to_string(dir.join("devnet.json")).unwrap();
+        // Keep the pipe open and drained, so that the network can print.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, dir: dir.to_owned(), description: serde_json::from_str(&text).unwrap() }
+    }
+
+    pub fn owner(&self, arguments: &[&str]) -> Output {
+        run(&self.dir.join("owner"), arguments)
+    }
+
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.owner(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = vec!["--json"];
+        all.extend(arguments);
+        serde_json::from_str(&self.ok(&all)).unwrap()
+    }
+
+    /// The sentence of a command that must fail.
+    pub fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.owner(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?} should have failed");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    pub fn pid(&self, number: usize) -> u32 {
+        u32::try_from(self.description["nodes"][number]["pid"].as_u64().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        signal(self.process.id(), "TERM");
+        let _ = self.process.wait();
     }
 }
 

@@ -46,6 +46,12 @@ impl Prices {
     /// amount never goes down when a total rises. `None` when it exceeds [`AMOUNT_MAX`].
     /// spec/notes.md, "Amounts".
     pub fn amount_due(&self, byte_seconds: u128, egress_bytes: u64, audits_passed: u64) -> Option<u64> {
+        self.parts_due(byte_seconds, egress_bytes, audits_passed).map(|parts| parts.sum())
+    }
+
+    /// The parts of [`amount_due`](Self::amount_due), each rounded down; `None` when their sum exceeds
+    /// [`AMOUNT_MAX`].
+    pub fn parts_due(&self, byte_seconds: u128, egress_bytes: u64, audits_passed: u64) -> Option<PartsDue> {
         // A product beyond 2^128 is more than AMOUNT_MAX after the division too: the divisor is
         // below 2^52.
         let storage =
@@ -53,7 +59,31 @@ impl Prices {
         let egress = u128::from(egress_bytes) * u128::from(self.egress_microcredits_per_gib) / GIB;
         let audits = u128::from(audits_passed) * u128::from(self.audit_microcredits);
         let sum = storage.checked_add(egress)?.checked_add(audits)?;
-        u64::try_from(sum).ok().filter(|sum| *sum <= AMOUNT_MAX)
+        let part = |amount: u128| u64::try_from(amount).ok();
+        (sum <= u128::from(AMOUNT_MAX)).then_some(())?;
+        Some(PartsDue {
+            storage_microcredits: part(storage)?,
+            egress_microcredits: part(egress)?,
+            audits_microcredits: part(audits)?,
+        })
+    }
+}
+
+/// What an amount is made of. The sum is at most [`AMOUNT_MAX`] when it comes from
+/// [`Prices::parts_due`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PartsDue {
+    /// For bytes held.
+    pub storage_microcredits: u64,
+    /// For bytes sent to the owner.
+    pub egress_microcredits: u64,
+    /// For audits passed.
+    pub audits_microcredits: u64,
+}
+
+impl PartsDue {
+    fn sum(&self) -> u64 {
+        self.storage_microcredits + self.egress_microcredits + self.audits_microcredits
     }
 }
 

@@ -17,7 +17,7 @@ mod text;
 use self::text::Fields;
 use crate::note::SignedNote;
 
-pub use self::agreement::{Contract, Prices, Revision};
+pub use self::agreement::{Contract, PartsDue, Prices, Revision};
 pub use self::audit::{AuditIntent, AuditOutcome, AuditRecord, OutcomeError};
 pub use self::checkpoint::{Checkpoint, ledger_origin, parse_ledger_origin};
 pub use self::money::{Claim, Payment, Trust};
