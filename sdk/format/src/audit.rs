@@ -286,26 +286,50 @@ pub fn verify_proof(challenge: &Challenge, proof: &Proof) -> Result<ProofReport,
     }
     let mut report = ProofReport::default();
     for (number, (position, sample)) in positions.into_iter().zip(&proof.samples).enumerate() {
-        if !entry_is_proven(challenge, position, sample) {
-            return Err(ProofError::Inventory { sample: number });
-        }
-        match (sample.entry.chunk, &sample.shown) {
-            (None, Shown::Hole) => report.holes += 1,
-            (Some(chunk), Shown::Leaf { bytes, path }) => {
-                let within = position - sample.entry.offset;
-                if leaf_is_right(&chunk, sample.entry.len, within, bytes, path) {
-                    report.leaves += 1;
-                } else {
-                    note_lost(&mut report, chunk);
-                }
-            }
-            (Some(chunk), Shown::Lost) => note_lost(&mut report, chunk),
-            (None, _) | (Some(_), Shown::Hole) => {
-                return Err(ProofError::Shape { sample: number });
-            }
+        match (verify_sample(challenge, number, position, sample)?, sample.entry.chunk) {
+            (SampleVerdict::Right, _) => report.leaves += 1,
+            (SampleVerdict::Hole, _) => report.holes += 1,
+            (SampleVerdict::Lost, Some(chunk)) => note_lost(&mut report, chunk),
+            (SampleVerdict::Lost, None) => return Err(ProofError::Shape { sample: number }),
         }
     }
     Ok(report)
+}
+
+/// What one sample shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SampleVerdict {
+    /// The leaf that covers the position, and it leads to the chunk's id.
+    Right,
+    /// The position is in a hole.
+    Hole,
+    /// The chunk is said to be lost, or what is shown is not its leaf.
+    Lost,
+}
+
+/// Verifies one sample of a proof: the `number`-th, from 0, for the `number`-th position.
+///
+/// # Errors
+/// [`ProofError`], when the sample is no answer to this challenge; the whole proof is then none.
+pub fn verify_sample(
+    challenge: &Challenge,
+    number: usize,
+    position: u64,
+    sample: &Sample,
+) -> Result<SampleVerdict, ProofError> {
+    if !entry_is_proven(challenge, position, sample) {
+        return Err(ProofError::Inventory { sample: number });
+    }
+    match (sample.entry.chunk, &sample.shown) {
+        (None, Shown::Hole) => Ok(SampleVerdict::Hole),
+        (Some(chunk), Shown::Leaf { bytes, path }) => {
+            let within = position - sample.entry.offset;
+            let right = leaf_is_right(&chunk, sample.entry.len, within, bytes, path);
+            Ok(if right { SampleVerdict::Right } else { SampleVerdict::Lost })
+        }
+        (Some(_), Shown::Lost) => Ok(SampleVerdict::Lost),
+        (None, _) | (Some(_), Shown::Hole) => Err(ProofError::Shape { sample: number }),
+    }
 }
 
 fn entry_is_proven(challenge: &Challenge, position: u64, sample: &Sample) -> bool {
