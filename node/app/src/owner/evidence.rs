@@ -1,6 +1,6 @@
 //! Evidence of audits that has served its time is removed (spec/audit.md, "How long evidence is kept").
 //!
-//! Invariant: a bundle of challenge and proof goes only when it is older than `keep_evidence` and a
+//! Invariant: a bundle of challenge and proof goes only when it is as old as `keep_evidence` and a
 //! receipt that counts its audit, signed by both parties, stands behind it in the ledger. Notes never
 //! go. Not here: evidence of forks, which is kept for ever.
 
@@ -80,8 +80,8 @@ impl Cited {
     /// Whether a bundle may go; `age` is that of its file, seconds.
     fn is_spent(&self, evidence: &[u8; 32], age: u64, keep: u64, now: u64) -> bool {
         match self.settled.get(evidence) {
-            Some(time) => now.saturating_sub(*time) > keep,
-            None => !self.all.contains(evidence) && age > keep.max(UNCITED_SECONDS),
+            Some(time) => now.saturating_sub(*time) >= keep,
+            None => !self.all.contains(evidence) && age >= keep.max(UNCITED_SECONDS),
         }
     }
 }
@@ -113,7 +113,7 @@ fn sweep(folder: &Path, cited: &Cited, keep: u64, now: u64) -> std::io::Result<(
 }
 
 impl Owner {
-    /// Removes evidence that is older than `keep_seconds` and settled, now and once a day, until this
+    /// Removes evidence that is `keep_seconds` old and settled, now and once a day, until this
     /// node stops.
     pub async fn prune_forever(&self, keep_seconds: u64) {
         loop {
@@ -239,8 +239,8 @@ mod tests {
         let (one, two, three) = (record(1, Passed), record(2, WrongBytes), record(3, Passed));
         let audits = [one.clone(), two.clone(), three.clone()];
         let with = |receipts: &[SignedNote]| [&audits, receipts].concat();
-        assert_eq!(spent(&with(&[receipt(1, 2, 1, true)]), DAY - 1), [1, 2, 3]);
-        assert!(spent(&with(&[receipt(1, 2, 1, true)]), DAY).is_empty());
+        assert_eq!(spent(&with(&[receipt(1, 2, 1, true)]), DAY), [1, 2, 3]);
+        assert!(spent(&with(&[receipt(1, 2, 1, true)]), DAY + 1).is_empty());
         // A receipt that counts some of them, one that only one party signed, one that came before.
         assert_eq!(spent(&with(&[receipt(1, 1, 1, true)]), 0), [1, 2]);
         assert_eq!(spent(&with(&[receipt(1, 1, 0, true)]), 0), [1]);
