@@ -452,7 +452,8 @@ impl Provider {
         let (proof, damaged) = proof.await?.map_err(|fault| Refused::new(Refusal::Quarantined, fault))?;
         damaged.into_iter().for_each(|chunk| self.damage.found(contract, chunk));
         let proof = proof.ok_or_else(|| Refused::new(Refusal::Unknown, "this node has no such contract"))?;
-        Ok(Response::Proof { proof })
+        // The owner has the inventory, and the paths to its root with it.
+        Ok(Response::Proof { proof: proof.without_inventory_paths() })
     }
 
     /// Notes what an audit of this node found.

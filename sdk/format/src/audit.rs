@@ -187,6 +187,52 @@ impl Proof {
     }
 }
 
+/// Where in its own inventory a challenger finds what it asks for: for each position the index of the
+/// entry that covers it, and that entry's path to the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places(Vec<(u64, Vec<Hash>)>);
+
+impl Places {
+    /// The places of a challenge in `inventory`; `None` when the challenge is about another one.
+    ///
+    /// # Errors
+    /// That the inventory cannot be read.
+    pub fn of<V: InventoryView>(challenge: &Challenge, inventory: &V) -> Result<Option<Self>, V::Error> {
+        if !challenge.fits(inventory) {
+            return Ok(None);
+        }
+        let mut places = Vec::with_capacity(AUDIT_SAMPLES);
+        for position in challenge.positions() {
+            let Some(index) = inventory.locate(position)? else { return Ok(None) };
+            let Some(path) = inventory.path(index)? else { return Ok(None) };
+            places.push((index, path));
+        }
+        Ok(Some(Self(places)))
+    }
+}
+
+impl Proof {
+    /// The proof without paths to the inventory root, as it travels to a challenger that has the
+    /// inventory: two thirds as long.
+    #[must_use]
+    pub fn without_inventory_paths(mut self) -> Self {
+        self.samples.iter_mut().for_each(|sample| sample.inventory_path.clear());
+        self
+    }
+
+    /// The whole proof again, from the challenger's own inventory. A path that is there is left as it
+    /// is, and so is a sample that is not about the entry in its place: verification refuses it.
+    #[must_use]
+    pub fn with_inventory_paths(mut self, places: &Places) -> Self {
+        for (sample, (index, path)) in self.samples.iter_mut().zip(&places.0) {
+            if sample.inventory_path.is_empty() && sample.index == *index {
+                sample.inventory_path.clone_from(path);
+            }
+        }
+        self
+    }
+}
+
 /// What the verification of a proof found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProofReport {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use commonhold_engine::audit::{check_audit, next_audit};
 use commonhold_engine::settlement::{OwnCount, check_receipt};
-use commonhold_format::audit::{Challenge, Proof, ProofReport, nonce_commitment, verify_proof};
+use commonhold_format::audit::{Challenge, Places, Proof, ProofReport, nonce_commitment, verify_proof};
 use commonhold_format::course::AuditCourse;
 use commonhold_format::ids::{ContractId, NodeId};
 use commonhold_format::note::SignedNote;
@@ -32,6 +32,8 @@ const AUDIT_DEADLINE: Duration = Duration::from_secs(30);
 const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often an audit begins anew because the challenge was overtaken by a revision.
 const OVERTAKEN_MAX: usize = 3;
+/// How often it begins anew because this node itself made a revision while the challenge was drawn.
+const CHANGES_MAX: usize = 100;
 /// Providers that are audited at the same time.
 const AUDITS_AT_ONCE: usize = 8;
 /// A receipt's time may be this far ahead of the owner's clock.
@@ -88,6 +90,7 @@ impl From<Judged> for Answer {
 /// A challenge that is announced.
 struct Announced {
     challenge: Challenge,
+    places: Places,
     intent: AuditIntent,
     /// Time of the last record under its epoch, when it was sent before.
     sent: Option<u64>,
@@ -133,12 +136,19 @@ impl Owner {
         nonce: Option<[u8; 32]>,
     ) -> Result<Option<Audited>, String> {
         let _turn = self.auditing.take(*contract).await;
-        let mut overtaken = 0;
+        let (mut changes, mut overtaken) = (0, 0);
         loop {
             let Some((node, revision)) = self.auditable(contract) else { return Ok(None) };
-            let announced = self.announce(contract, &revision, nonce).await?;
+            let Some(announced) = self.announce(contract, &revision, nonce).await? else {
+                // A revision came in between.
+                changes += 1;
+                if changes > CHANGES_MAX {
+                    return Err(format!("contract {contract} changes too fast to be audited: try again"));
+                }
+                continue;
+            };
             let begun = Instant::now();
-            let answer = self.challenge(node, &announced.challenge).await;
+            let answer = self.challenge(node, &announced).await;
             let took = begun.elapsed();
             let judged = match answer {
                 Answer::Judged(judged) => judged,
@@ -171,13 +181,14 @@ impl Owner {
         Some((state.contract.node, revision))
     }
 
-    /// The challenge that is still open under the contract, or a new one that is announced now.
+    /// The challenge that is still open under the contract, or a new one that is announced now. `None`
+    /// when `revision` is not the last one any more.
     async fn announce(
         &self,
         contract: &ContractId,
         revision: &Revision,
         nonce: Option<[u8; 32]>,
-    ) -> Result<Announced, String> {
+    ) -> Result<Option<Announced>, String> {
         let last = self.records().course(contract).cloned();
         let next_epoch = self.store.contract(contract).map_or(1, |state| state.next_epoch);
         let challenge = |epoch, nonce| Challenge {
@@ -193,15 +204,15 @@ impl Owner {
         if let Some(course) = last.as_ref().filter(|it| it.intent().revision == revision.sequence)
             && let Some(nonce) = course.open_nonce()
         {
-            return Ok(Announced {
-                challenge: challenge(course.intent().epoch, nonce),
-                intent: course.intent().clone(),
-                sent: course.last().map(|record| record.time),
-            });
+            let challenge = challenge(course.intent().epoch, nonce);
+            let Some(places) = self.places(&challenge).await? else { return Ok(None) };
+            let sent = course.last().map(|record| record.time);
+            return Ok(Some(Announced { challenge, places, intent: course.intent().clone(), sent }));
         }
         // An intent without a record, of an audit that was broken off, has used its number up as well.
         let after = last.map_or(0, |course: AuditCourse| course.intent().epoch.saturating_add(1));
         let challenge = challenge(next_epoch.max(after), nonce.unwrap_or_else(|| *random_secret()));
+        let Some(places) = self.places(&challenge).await? else { return Ok(None) };
         let intent = AuditIntent {
             contract: *contract,
             epoch: challenge.epoch,
@@ -211,7 +222,17 @@ impl Owner {
         };
         self.log(Statement::AuditIntent(intent.clone())).await?;
         self.records().announce(intent.clone());
-        Ok(Announced { challenge, intent, sent: None })
+        Ok(Some(Announced { challenge, places, intent, sent: None }))
+    }
+
+    /// Where this owner's own inventory has what is asked for; `None` when it is another one by now.
+    async fn places(&self, challenge: &Challenge) -> Result<Option<Places>, String> {
+        let (store, challenge) = (self.store.clone(), challenge.clone());
+        let places = blocking(move || {
+            store.with_inventory(&challenge.contract, |inventory| Places::of(&challenge, inventory))
+        });
+        let failed = |error: commonhold_store::StoreError| error.to_string();
+        Ok(places.await?.map_err(failed)?.transpose().map_err(failed)?.flatten())
     }
 
     /// Takes over the revision that the provider has and this node does not.
@@ -236,7 +257,7 @@ impl Owner {
         judged: Judged,
         revision: &Revision,
     ) -> Result<Audited, String> {
-        let Announced { challenge, intent, sent } = announced;
+        let Announced { challenge, intent, sent, .. } = announced;
         let contract = challenge.contract;
         let record = AuditRecord {
             contract,
@@ -299,12 +320,13 @@ impl Owner {
         }
     }
 
-    async fn challenge(&self, node: NodeId, challenge: &Challenge) -> Answer {
+    async fn challenge(&self, node: NodeId, announced: &Announced) -> Answer {
+        let Announced { challenge, places, .. } = announced;
         let request = Request::Audit { challenge: challenge.clone() };
         match self.net.call(node, request, AUDIT_DEADLINE).await {
             Ok(Response::Proof { proof }) => {
                 self.directory.observed(&node, true);
-                self.judge(challenge, &proof).into()
+                self.judge(challenge, &proof.with_inventory_paths(places)).into()
             }
             Ok(Response::Refused { reason: Refusal::Conflict, message }) => Answer::Overtaken(message),
             Ok(Response::Refused { reason: Refusal::Quarantined, message }) => {
