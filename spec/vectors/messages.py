@@ -907,8 +907,11 @@ def requests():
     good("countersign", "a payment's note", 14, [b"any note"], note=b"any note".hex())
     bad("cosign-33", "a proof of 33 bytes", [(cbor([12, [b"any note", 41, ID + b"x"]]), 1)])
     bad("cosign-65", "a proof of 65 hashes", [(cbor([12, [b"any note", 41, ID * 65]]), 1)])
-    for name, number, after in (("cosign", 12, [1, b""]), ("countersign", 14, [])):
+    good("audit-result", "what an audit found", 15, [b"an intent", b"a record"], intent=b"an intent".hex(), record=b"a record".hex())
+    for name, number, after in (("cosign", 12, [1, b""]), ("countersign", 14, []), ("audit-result", 15, [b"a record"])):
         bad(f"{name}-note-too-long", "a note of a byte above 16 KiB", long_bytes(number, [], 16385, after))
+    bad("audit-result-record-too-long", "a record of a byte above 16 KiB", long_bytes(15, [b"an intent"], 16385, []))
+    bad("audit-result-alone", "an intent without a record", [(cbor([15, [b"an intent"]]), 1)])
     wire_case("ok-longest-chunk", "a chunk of 1 MiB", "ok", "request", long_bytes(4, [ID, CHUNK], 2**20))
     wire_case("ok-longest-note", "a note of 16 KiB", "ok", "request", long_bytes(1, [], 16384))
     wire_case("ok-most-adds", "4,096 additions", "ok", "request", long_list(5, [signed], [CHUNK, 5], 4096, ([],)))

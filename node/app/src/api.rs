@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use commonhold_client::types;
 use commonhold_drive::{Drive, DriveError, DrivePath};
+use commonhold_engine::audit::State;
 use commonhold_format::drive::Name;
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use commonhold_format::note::SignedNote;
-use commonhold_format::statement::{SECONDS_MAX, Statement};
+use commonhold_format::statement::{AuditOutcome as Found, SECONDS_MAX, Statement};
 use commonhold_gateway::{ApiFault, NodeApi};
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
@@ -20,14 +21,16 @@ use data_encoding::HEXLOWER;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
+use crate::advice::{self, Side};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
 use crate::money::{Purse, Signed};
-use crate::owner::Owner;
+use crate::owner::{Owner, Stood};
 use crate::progress::human;
 use crate::provider::Provider;
 use crate::upkeep::{self, Damage};
 use crate::vault::Vault;
+use crate::verdicts::outcome;
 use crate::witness::Witness;
 
 /// Bytes of packs that a scrub goes through before it notes what it has found.
@@ -168,6 +171,23 @@ fn short_of_space(store: &Store) -> Option<String> {
     })
 }
 
+/// How a provider stands, unless that is well and its last audit was passed.
+fn standing(node: &NodeId, stood: &Stood) -> Option<types::ProviderStanding> {
+    let state = stood.standing.state();
+    let well = state == State::Good && stood.last.outcome == Found::Passed;
+    (!well).then(|| types::ProviderStanding {
+        provider: node.to_string(),
+        state: state.as_str().to_owned(),
+        since: stood.standing.since(),
+        reason: stood.reason.to_string(),
+        what_to_do: advice::to_do(stood.last.outcome, Side::Owner).to_owned(),
+        contract: stood.last.contract.to_string(),
+        epoch: stood.last.epoch,
+        outcome: outcome(stood.last.outcome),
+        evidence: stood.failed.as_ref().map(|it| HEXLOWER.encode(&it.evidence)),
+    })
+}
+
 fn scrub_status(store: &Store, damage: &Damage) -> types::ScrubStatus {
     let found = damage.scrubbed();
     // A store whose index cannot be read says so elsewhere.
@@ -268,10 +288,21 @@ impl Api {
         if let Some(creditor) = self.creditor.clone() {
             problems.extend(blocking(move || creditor.problems()).await?);
         }
+        let audits_here = self.provider.verdicts.summary(unix_seconds()).filter(|_| self.lends);
+        let mut standings = Vec::new();
         let mut drive_status = None;
         if let Some((owner, drive)) = self.owner_half() {
             let (agent, absent) = (owner.clone(), self.absent_after_seconds);
             let (degraded_segments, segments) = blocking(move || agent.redundancy(absent)).await?;
+            standings = owner.audited().iter().filter_map(|(node, stood)| standing(node, stood)).collect();
+            let bad =
+                standings.iter().filter(|it: &&types::ProviderStanding| it.state != State::Good.as_str());
+            match bad.count() {
+                0 => {}
+                count => problems.push(format!(
+                    "{count} providers are not in good standing: `commonhold audit history` says what was found"
+                )),
+            }
             let status = drive.status().await;
             problems.extend(status.warnings);
             problems.extend(owner.forgotten_problem());
@@ -307,6 +338,8 @@ impl Api {
                 cosigners: self.witness.cosigners(),
                 url: self.ledger_url.clone(),
             },
+            standings,
+            audits_here,
             problems,
             stage_milliseconds: self.owner_half().map_or_else(BTreeMap::new, |(owner, _)| {
                 let entry = |(name, time): (&str, Duration)| {
@@ -608,7 +641,10 @@ impl NodeApi for Api {
                     lost_chunks: audited.report.lost.iter().map(ToString::to_string).collect(),
                     held_bytes: audited.held_bytes,
                     reason: audited.reason,
+                    what_to_do: audited.what_to_do.to_owned(),
                     evidence: HEXLOWER.encode(&audited.evidence),
+                    took_ms: u64::try_from(audited.took.as_millis()).unwrap_or(u64::MAX),
+                    repeated: audited.repeated,
                 })
                 .collect();
             Ok(types::AuditReport { audits })
@@ -736,16 +772,5 @@ impl NodeApi for Api {
                 .await?
                 .map_err(|error| fault("internal", error))
         })
-    }
-}
-
-fn outcome(outcome: commonhold_format::statement::AuditOutcome) -> types::AuditOutcome {
-    use commonhold_format::statement::AuditOutcome as Found;
-    match outcome {
-        Found::Passed => types::AuditOutcome::Passed,
-        Found::WrongBytes => types::AuditOutcome::WrongBytes,
-        Found::NoAnswer => types::AuditOutcome::NoAnswer,
-        Found::Offline => types::AuditOutcome::Offline,
-        Found::Quarantined => types::AuditOutcome::Quarantined,
     }
 }

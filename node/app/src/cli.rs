@@ -138,6 +138,40 @@ pub enum Audit {
         #[arg(long, value_name = "HEX")]
         nonce: Option<String>,
     },
+    /// Show what audits found, of others' disks and of this one, from the node's ledger; whether the
+    /// node runs or not.
+    History {
+        /// Only of this provider.
+        #[arg(long, value_name = "PEER_ID")]
+        provider: Option<commonhold_format::ids::NodeId>,
+        /// Only under this contract; the first digits are enough.
+        #[arg(long, value_name = "CONTRACT")]
+        contract: Option<String>,
+        /// Show at most this many, the newest.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Write one audit with its evidence into a file that anybody can check with `audit verify`.
+    Bundle {
+        /// The contract; the first digits are enough.
+        contract: String,
+        /// The audit's number under the contract.
+        epoch: u64,
+        /// The file; it must not exist.
+        file: PathBuf,
+    },
+    /// Check an audit again from its file and the two parties' keys alone: which leaves had to be shown,
+    /// and whether they were. Needs no node and no data directory.
+    Verify {
+        /// A file that `audit bundle` wrote.
+        file: PathBuf,
+        /// The owner's party, as you know it from elsewhere (64 hexadecimal digits).
+        #[arg(long, value_name = "PARTY")]
+        owner: Option<commonhold_format::ids::PartyId>,
+        /// The provider's party.
+        #[arg(long, value_name = "PARTY")]
+        provider: Option<commonhold_format::ids::PartyId>,
+    },
 }
 
 /// `repair …`

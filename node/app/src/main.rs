@@ -3,7 +3,9 @@
 //! Invariant: exit status 0 means that what was asked for was done and verified; otherwise one
 //! clear sentence goes to standard error and the status is 1 (2 for a wrong command line).
 
+mod advice;
 mod api;
+mod audits;
 mod children;
 mod cli;
 mod clock;
@@ -23,6 +25,7 @@ mod rules;
 mod turns;
 mod upkeep;
 mod vault;
+mod verdicts;
 mod witness;
 
 use std::process::ExitCode;

@@ -36,6 +36,7 @@ use crate::provider::{DamageReport, Provider};
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
 use crate::vault::{self, Vault};
+use crate::verdicts::Verdicts;
 use crate::witness::{Pages, Witness};
 
 /// Requests of other nodes that are worked on at the same time.
@@ -155,6 +156,10 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         trusted: config.provider.trusted.iter().map(|it| it.party.0).collect(),
     });
 
+    let verdicts = {
+        let (ledger, party, node) = (ledger.clone(), party.id(), net.node());
+        blocking(move || Verdicts::replay(&ledger, &party, &node)).await?
+    };
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let service = Arc::new(Provider {
         vault: vault.clone(),
@@ -177,6 +182,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         turns: Turns::default(),
         damage: Damage::default(),
         witness: witness.clone(),
+        verdicts,
         reports: config.owner.enabled.then_some(reports),
     });
     let mut tasks = tokio::task::JoinSet::new();
@@ -219,6 +225,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             party: party.clone(),
             directory: directory.clone(),
             config: config.owner.clone(),
+            keep_evidence_seconds: config.ledger.keep_evidence.0,
             places: places.clone(),
             root: home.root,
             half: owner.clone(),
@@ -344,6 +351,7 @@ struct OwnerOpening {
     party: Arc<PartyKey>,
     directory: Directory,
     config: OwnerConfig,
+    keep_evidence_seconds: u64,
     places: Places,
     root: RootSecret,
     half: OwnerHalf,
@@ -385,6 +393,7 @@ impl OwnerOpening {
         tokio::join!(
             republish(drive.clone()),
             agent.audit_forever(),
+            agent.prune_forever(self.keep_evidence_seconds),
             agent.repair_forever(),
             agent.look_for_forgotten(),
             agent.take_reports(reports),

@@ -31,6 +31,7 @@ use crate::money::Purse;
 use crate::turns::Turns;
 use crate::upkeep::Damage;
 use crate::vault::Vault;
+use crate::verdicts::Verdicts;
 use crate::witness::Witness;
 
 /// Connected nodes that are asked at once whom they act for.
@@ -75,6 +76,8 @@ pub struct Provider {
     pub damage: Damage,
     /// Heads of ledgers.
     pub witness: Arc<Witness>,
+    /// What owners found when they audited this node.
+    pub verdicts: Verdicts,
     /// Where reports of other providers about this owner's chunks go, if files are kept through
     /// this node.
     pub reports: Option<mpsc::Sender<DamageReport>>,
@@ -158,6 +161,7 @@ impl Provider {
                 self.creditor.changed();
                 answer.map_err(|(reason, why)| Refused::new(reason, why))
             }
+            Request::AuditResult { intent, record } => self.audit_result(from, &intent, &record).await,
         }
     }
 
@@ -496,7 +500,37 @@ impl Provider {
         let (proof, damaged) = proof.await?.map_err(|fault| Refused::new(Refusal::Quarantined, fault))?;
         damaged.into_iter().for_each(|chunk| self.damage.found(contract, chunk));
         let proof = proof.ok_or_else(|| Refused::new(Refusal::Unknown, "this node has no such contract"))?;
-        Ok(Response::Proof { proof })
+        // The owner has the inventory, and the paths to its root with it.
+        Ok(Response::Proof { proof: proof.without_inventory_paths() })
+    }
+
+    /// Notes what an audit of this node found.
+    async fn audit_result(&self, from: NodeId, intent: &[u8], record: &[u8]) -> Answer {
+        let Some(rules) = self.rules else {
+            return Err(Refused::new(Refusal::Unknown, "this node lends no disk"));
+        };
+        let (intent_note, record_note) = (parse_note(intent)?, parse_note(record)?);
+        let (Statement::AuditIntent(intent), Statement::AuditRecord(record)) =
+            (statement(&intent_note)?, statement(&record_note)?)
+        else {
+            return Err(Refused::new(
+                Refusal::Invalid,
+                "the notes are not an intent and a record of an audit",
+            ));
+        };
+        let state = self.state_for_owner(from, record.contract).await?;
+        let _turn = self.turns.take(record.contract).await;
+        let (notes, statements) = ((intent_note, record_note), (intent, record));
+        let told = self
+            .verdicts
+            .check(&state, notes, statements, unix_seconds(), rules.clock_skew_seconds_max)
+            .map_err(|(reason, why)| Refused::new(reason, why))?;
+        let (ledger, notes) = (self.ledger.clone(), told.notes.clone());
+        blocking(move || ledger.append_all(&notes))
+            .await?
+            .map_err(|error| Refused::new(Refusal::Quarantined, error.to_string()))?;
+        self.verdicts.enter(told);
+        Ok(Response::Done)
     }
 
     async fn draw_receipt(&self, from: NodeId, request: Request) -> Answer {

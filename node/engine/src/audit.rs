@@ -33,6 +33,20 @@ pub fn next_audit(after: u64, mean_seconds: u64, draw: u64) -> u64 {
     after.saturating_add(u64::try_from(gap).unwrap_or(u64::MAX).max(1))
 }
 
+/// Seconds before a challenge that went unanswered once, twice is sent again, on average: soon, because
+/// most silences are a restart or a short overload; and not at once, because so is the second.
+pub const REPEAT_SECONDS: [u64; 2] = [60, 600];
+
+/// When a challenge that went unanswered for the `unanswered`-th time at `after` (Unix seconds) is sent
+/// again, for a uniform 64-bit `draw`: between three and five quarters of [`REPEAT_SECONDS`] later, so
+/// that the owners of a node that was away do not all come back at once. `None` for a challenge that is
+/// not sent again.
+pub fn next_try(after: u64, unanswered: u8, draw: u64) -> Option<u64> {
+    let mean = *REPEAT_SECONDS.get(usize::from(unanswered.checked_sub(1)?))?;
+    let spread = (u128::from(mean / 2 + 1) * u128::from(draw)) >> 64;
+    Some(after.saturating_add(mean - mean / 4).saturating_add(u64::try_from(spread).unwrap_or(0)))
+}
+
 /// What the verification of a proof means for the provider. A proof that is refused as a whole
 /// counts as wrong bytes: the provider answered, and what it answered is not what it signed for. A
 /// provider that has lost its inventory can say so by a quarantine.

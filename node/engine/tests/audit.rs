@@ -4,8 +4,8 @@
 mod people;
 
 use commonhold_engine::audit::{
-    AWAY_SECONDS_MAX, GAP_MEANS_MAX, PROBATION_PASSES, Reason, STRIKES_MAX, Standing, State, UNANSWERED_MAX,
-    check_audit, next_audit,
+    AWAY_SECONDS_MAX, GAP_MEANS_MAX, PROBATION_PASSES, REPEAT_SECONDS, Reason, STRIKES_MAX, Standing, State,
+    UNANSWERED_MAX, check_audit, next_audit, next_try,
 };
 use commonhold_format::audit::{ProofError, ProofReport};
 use commonhold_format::ids::ChunkId;
@@ -63,6 +63,21 @@ proptest! {
         let gap = next_audit(after, mean, draw) - after;
         prop_assert!(gap >= 1 && gap <= mean * GAP_MEANS_MAX);
     }
+}
+
+#[test]
+fn an_unanswered_challenge_comes_back_soon_and_not_for_ever() {
+    for (unanswered, mean) in (1..).zip(REPEAT_SECONDS) {
+        let waits: Vec<u64> =
+            draws().take(10_000).map(|draw| next_try(NOON, unanswered, draw).unwrap() - NOON).collect();
+        assert!(waits.iter().all(|wait| (mean * 3 / 4..=mean * 5 / 4).contains(wait)));
+        let average = waits.iter().sum::<u64>() as f64 / waits.len() as f64;
+        assert!((average / mean as f64 - 1.0).abs() < 0.02, "{average}");
+        assert!(waits.contains(&(mean * 3 / 4)) && waits.contains(&(mean * 5 / 4)));
+    }
+    assert_eq!(next_try(NOON, 0, 7), None);
+    assert_eq!(next_try(NOON, UNANSWERED_MAX, 7), None);
+    assert_eq!(next_try(u64::MAX, 1, 7), Some(u64::MAX));
 }
 
 #[test]

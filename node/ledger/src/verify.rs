@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
-use commonhold_format::evidence::{AuditFault, EVIDENCE_LEN_MAX, check_audit};
+use commonhold_format::course::AuditCourse;
+use commonhold_format::evidence::{EVIDENCE_LEN_MAX, check_audit};
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use commonhold_format::log::{TILE_WIDTH, TileId, decode_entries, encode_entries};
 use commonhold_format::note::{NOTE_LEN_MAX, SignedNote, party_of};
@@ -363,7 +364,7 @@ struct Seen {
     contract: Contract,
     revisions: Vec<Revision>,
     receipts: Vec<Receipt>,
-    intents: HashMap<u64, AuditIntent>,
+    audits: BTreeMap<u64, AuditCourse>,
 }
 
 struct Walk<'a> {
@@ -417,7 +418,7 @@ impl Walk<'_> {
     fn contract(&mut self, index: u64, contract: Contract) {
         self.needs(index, &[contract.owner, contract.provider]);
         let id = contract.id();
-        let new = Seen { contract, revisions: Vec::new(), receipts: Vec::new(), intents: HashMap::new() };
+        let new = Seen { contract, revisions: Vec::new(), receipts: Vec::new(), audits: BTreeMap::new() };
         self.contracts.entry(id).or_insert(new);
     }
 
@@ -487,10 +488,20 @@ impl Walk<'_> {
     fn intent(&mut self, index: u64, intent: AuditIntent) {
         let ControlFlow::Continue(seen) = self.of(index, &intent.contract) else { return };
         let owner = seen.contract.owner;
-        let rival = seen.intents.insert(intent.epoch, intent.clone());
+        let last = seen.audits.last_key_value().map_or(0, |(epoch, _)| *epoch);
+        let epoch = intent.epoch;
+        // The same text with other signature lines is another entry and no other intent.
+        let known = seen.audits.get(&epoch).map(|course| *course.intent() == intent);
+        if known.is_none() {
+            seen.audits.insert(epoch, AuditCourse::new(intent));
+        }
         self.needs(index, &[owner]);
-        if rival.is_some_and(|rival| rival != intent) {
-            self.report.find(index, format!("audit {} is announced a second time", intent.epoch));
+        match known {
+            Some(false) => self.report.find(index, format!("audit {epoch} is announced a second time")),
+            None if epoch < last => {
+                self.report.find(index, format!("audit {epoch} is announced after audit {last}"));
+            }
+            _ => {}
         }
     }
 
@@ -498,26 +509,25 @@ impl Walk<'_> {
         let ControlFlow::Continue(seen) = self.of(index, &record.contract) else { return Ok(()) };
         let owner = seen.contract.owner;
         let revision = seen.revisions.iter().rev().find(|revision| revision.sequence == record.revision);
-        let (Some(intent), Some(revision)) = (seen.intents.get(&record.epoch), revision) else {
+        let (Some(course), Some(revision)) = (seen.audits.get_mut(&record.epoch), revision) else {
             self.report.find(index, "its intent, or the revision that it challenged, is not before it");
             return Ok(());
         };
+        let follows = course.take(record).map_err(|fault| fault.to_string());
         let is_silent = record.evidence == Hash::default();
         let path = format!("evidence/{}.cbor", HEXLOWER.encode(&record.evidence));
         let evidence = if is_silent { Some(Vec::new()) } else { source.get(&path, EVIDENCE_LEN_MAX)? };
-        let checked = evidence.map(|it| check_audit(&seen.contract, revision, intent, record, &it));
+        let check = |it: Vec<u8>| check_audit(&seen.contract, revision, course.intent(), record, &it);
+        let checked =
+            follows.and_then(|()| evidence.map(check).transpose().map_err(|fault| fault.to_string()));
         self.needs(index, &[owner]);
         match checked {
-            None => self.report.audits_without_evidence += 1,
-            Some(Ok(None)) => self.report.audits_silent += 1,
-            Some(Ok(Some(_))) => self.report.audits += 1,
-            Some(Err(fault)) => self.audit_fault(index, &fault),
+            Ok(None) => self.report.audits_without_evidence += 1,
+            Ok(Some(None)) => self.report.audits_silent += 1,
+            Ok(Some(Some(_))) => self.report.audits += 1,
+            Err(fault) => self.report.find(index, format!("the audit does not hold: {fault}")),
         }
         Ok(())
-    }
-
-    fn audit_fault(&mut self, index: u64, fault: &AuditFault) {
-        self.report.find(index, format!("the audit does not hold: {fault}"));
     }
 
     fn claim(&mut self, index: u64, claim: &Claim) {

@@ -73,12 +73,83 @@ pub struct Status {
     pub peers_connected: u64,
     /// The node's own ledger.
     pub ledger: LedgerHead,
+    /// Providers of this owner that are not in good standing, or did not pass their last audit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standings: Vec<ProviderStanding>,
+    /// What owners found when they audited this node; absent when none ever told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audits_here: Option<AuditsHere>,
     /// What its operator should look at, as sentences; empty when all is well.
     pub problems: Vec<String>,
     /// Of a node that keeps files: milliseconds that the stages of its puts and gets took since it
     /// started. Stages that run beside each other each count in full.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stage_milliseconds: BTreeMap<String, u64>,
+}
+
+/// How a provider stands with this owner, when that is not simply well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderStanding {
+    /// Its peer id.
+    pub provider: String,
+    /// `"good"`, `"probation"`, `"suspended"`, `"quarantined"`, `"absent"` or `"lost"`.
+    pub state: String,
+    /// Since when, Unix seconds; 0 for one that was never in another state.
+    pub since: u64,
+    /// Why, in sentences.
+    pub reason: String,
+    /// What to do about the last audit; empty when nothing is.
+    pub what_to_do: String,
+    /// Contract of the last audit.
+    pub contract: String,
+    /// Number of the last audit.
+    pub epoch: u64,
+    /// Its outcome.
+    pub outcome: AuditOutcome,
+    /// Evidence of the last audit that found wrong bytes, 64 hexadecimal digits; absent when none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+}
+
+/// Audits of this node's disk in the last days, as its owners told what they found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditsHere {
+    /// How many days are counted, by the days of UTC.
+    pub days: u64,
+    /// Passed.
+    pub passed: u64,
+    /// Found wrong bytes, or chunks that are lost.
+    pub wrong_bytes: u64,
+    /// Went unanswered although the node was reached.
+    pub no_answer: u64,
+    /// Did not reach the node.
+    pub offline: u64,
+    /// Were told of a quarantine.
+    pub quarantined: u64,
+    /// The last one that was not passed, however long ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failed: Option<FailedAudit>,
+}
+
+/// An audit of this node that was not passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAudit {
+    /// When, Unix seconds, by the owner's clock.
+    pub time: u64,
+    /// Who audited, a party.
+    pub owner: String,
+    /// Under which contract.
+    pub contract: String,
+    /// Its number under the contract.
+    pub epoch: u64,
+    /// The fault class.
+    pub outcome: AuditOutcome,
+    /// Chunks that were found wrong or lost.
+    pub lost_chunks: u64,
+    /// What to do about it.
+    pub what_to_do: String,
+    /// Hash of the evidence, which the owner has; zeros without a proof.
+    pub evidence: String,
 }
 
 /// A provider's disk: used + trash + dead + reserve + free = allotted + excess.
@@ -395,10 +466,19 @@ pub struct Audit {
     pub lost_chunks: Vec<String>,
     /// Bytes under the contract at the time.
     pub held_bytes: u64,
-    /// Why the outcome is what it is, a sentence.
+    /// Why the outcome is what it is, and what it means for the provider, in sentences.
     pub reason: String,
+    /// What to do about it; empty when nothing is.
+    #[serde(default)]
+    pub what_to_do: String,
     /// SHA-256 of the evidence, 64 hexadecimal digits; zeros without a proof.
     pub evidence: String,
+    /// Milliseconds from sending the challenge to its whole answer, or to giving it up.
+    #[serde(default)]
+    pub took_ms: u64,
+    /// Was it a challenge that had been sent before and not been judged?
+    #[serde(default)]
+    pub repeated: bool,
 }
 
 /// `GET /v1/credit`: who may come to owe this provider how much (spec/credit.md).

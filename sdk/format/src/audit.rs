@@ -187,6 +187,52 @@ impl Proof {
     }
 }
 
+/// Where in its own inventory a challenger finds what it asks for: for each position the index of the
+/// entry that covers it, and that entry's path to the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places(Vec<(u64, Vec<Hash>)>);
+
+impl Places {
+    /// The places of a challenge in `inventory`; `None` when the challenge is about another one.
+    ///
+    /// # Errors
+    /// That the inventory cannot be read.
+    pub fn of<V: InventoryView>(challenge: &Challenge, inventory: &V) -> Result<Option<Self>, V::Error> {
+        if !challenge.fits(inventory) {
+            return Ok(None);
+        }
+        let mut places = Vec::with_capacity(AUDIT_SAMPLES);
+        for position in challenge.positions() {
+            let Some(index) = inventory.locate(position)? else { return Ok(None) };
+            let Some(path) = inventory.path(index)? else { return Ok(None) };
+            places.push((index, path));
+        }
+        Ok(Some(Self(places)))
+    }
+}
+
+impl Proof {
+    /// The proof without paths to the inventory root, as it travels to a challenger that has the
+    /// inventory: two thirds as long.
+    #[must_use]
+    pub fn without_inventory_paths(mut self) -> Self {
+        self.samples.iter_mut().for_each(|sample| sample.inventory_path.clear());
+        self
+    }
+
+    /// The whole proof again, from the challenger's own inventory. A path that is there is left as it
+    /// is, and so is a sample that is not about the entry in its place: verification refuses it.
+    #[must_use]
+    pub fn with_inventory_paths(mut self, places: &Places) -> Self {
+        for (sample, (index, path)) in self.samples.iter_mut().zip(&places.0) {
+            if sample.inventory_path.is_empty() && sample.index == *index {
+                sample.inventory_path.clone_from(path);
+            }
+        }
+        self
+    }
+}
+
 /// What the verification of a proof found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProofReport {
@@ -286,26 +332,50 @@ pub fn verify_proof(challenge: &Challenge, proof: &Proof) -> Result<ProofReport,
     }
     let mut report = ProofReport::default();
     for (number, (position, sample)) in positions.into_iter().zip(&proof.samples).enumerate() {
-        if !entry_is_proven(challenge, position, sample) {
-            return Err(ProofError::Inventory { sample: number });
-        }
-        match (sample.entry.chunk, &sample.shown) {
-            (None, Shown::Hole) => report.holes += 1,
-            (Some(chunk), Shown::Leaf { bytes, path }) => {
-                let within = position - sample.entry.offset;
-                if leaf_is_right(&chunk, sample.entry.len, within, bytes, path) {
-                    report.leaves += 1;
-                } else {
-                    note_lost(&mut report, chunk);
-                }
-            }
-            (Some(chunk), Shown::Lost) => note_lost(&mut report, chunk),
-            (None, _) | (Some(_), Shown::Hole) => {
-                return Err(ProofError::Shape { sample: number });
-            }
+        match (verify_sample(challenge, number, position, sample)?, sample.entry.chunk) {
+            (SampleVerdict::Right, _) => report.leaves += 1,
+            (SampleVerdict::Hole, _) => report.holes += 1,
+            (SampleVerdict::Lost, Some(chunk)) => note_lost(&mut report, chunk),
+            (SampleVerdict::Lost, None) => return Err(ProofError::Shape { sample: number }),
         }
     }
     Ok(report)
+}
+
+/// What one sample shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SampleVerdict {
+    /// The leaf that covers the position, and it leads to the chunk's id.
+    Right,
+    /// The position is in a hole.
+    Hole,
+    /// The chunk is said to be lost, or what is shown is not its leaf.
+    Lost,
+}
+
+/// Verifies one sample of a proof: the `number`-th, from 0, for the `number`-th position.
+///
+/// # Errors
+/// [`ProofError`], when the sample is no answer to this challenge; the whole proof is then none.
+pub fn verify_sample(
+    challenge: &Challenge,
+    number: usize,
+    position: u64,
+    sample: &Sample,
+) -> Result<SampleVerdict, ProofError> {
+    if !entry_is_proven(challenge, position, sample) {
+        return Err(ProofError::Inventory { sample: number });
+    }
+    match (sample.entry.chunk, &sample.shown) {
+        (None, Shown::Hole) => Ok(SampleVerdict::Hole),
+        (Some(chunk), Shown::Leaf { bytes, path }) => {
+            let within = position - sample.entry.offset;
+            let right = leaf_is_right(&chunk, sample.entry.len, within, bytes, path);
+            Ok(if right { SampleVerdict::Right } else { SampleVerdict::Lost })
+        }
+        (Some(_), Shown::Lost) => Ok(SampleVerdict::Lost),
+        (None, _) | (Some(_), Shown::Hole) => Err(ProofError::Shape { sample: number }),
+    }
 }
 
 fn entry_is_proven(challenge: &Challenge, position: u64, sample: &Sample) -> bool {

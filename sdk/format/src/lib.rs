@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod code;
+pub mod course;
 pub mod drive;
 pub mod evidence;
 pub mod head;

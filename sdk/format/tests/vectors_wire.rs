@@ -116,6 +116,9 @@ fn request(fields: &mut Case) -> Request {
         },
         "consistency" => Request::Consistency { old: fields.number("old"), new: fields.number("new") },
         "countersign" => Request::Countersign { note: fields.bytes("note") },
+        "audit-result" => {
+            Request::AuditResult { intent: fields.bytes("intent"), record: fields.bytes("record") }
+        }
         other => panic!("{}: type {other}", fields.name()),
     }
 }

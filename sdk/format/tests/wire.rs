@@ -86,6 +86,7 @@ fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(owner, signature)| Request::ListContracts { owner: PartyId(owner), signature }),
         (contract(), prop::collection::vec(hash().prop_map(ChunkId), 1..5))
             .prop_map(|(contract, chunks)| Request::Damaged { contract, chunks }),
+        (note(), note()).prop_map(|(intent, record)| Request::AuditResult { intent, record }),
     ]
 }
 

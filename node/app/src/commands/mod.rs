@@ -1,6 +1,7 @@
 //! What each command does. Most are a call to the running node of the data directory and lines, or
 //! one JSON document, about its answer.
 
+mod audit;
 mod ledger;
 mod proofs;
 mod store;
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use commonhold_client::Client;
-use commonhold_client::types::{AuditOutcome, AuditRequest, FileKind, RepairRequest};
+use commonhold_client::types::{FileKind, RepairRequest};
 use commonhold_format::keys::RootSecret;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -39,9 +40,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Ls { path } => ls(&connect(dir)?, &path, json).await,
         Command::Rm { path } => rm(&connect(dir)?, &path, json).await,
         Command::Peers => peers(&connect(dir)?, json).await,
-        Command::Audit(cli::Audit::Now { provider, nonce }) => {
-            audit(&connect(dir)?, AuditRequest { provider, nonce }, json).await
-        }
+        Command::Audit(command) => audit::run(dir, command, json).await,
         Command::Repair(cli::Repair::Now { absent_after }) => {
             let absent_after_seconds = Some(absent_after.map_or(0, |span| span.0));
             repair(&connect(dir)?, RepairRequest { absent_after_seconds }, json).await
@@ -217,6 +216,26 @@ async fn status(client: &Client, json: bool) -> Result<()> {
         );
     }
     println!("ledger     {} notes, root {}", status.ledger.size, status.ledger.root);
+    for it in &status.standings {
+        println!("provider   {} {} since {}: {}", it.provider, it.state, ago(it.since), it.reason);
+        println!("           last audit {}: {}. {}", it.epoch, it.outcome.as_str(), it.what_to_do);
+    }
+    if let Some(audits) = &status.audits_here {
+        println!(
+            "audits     in {} days {} passed, {} wrong bytes, {} no answer, {} in quarantine",
+            audits.days, audits.passed, audits.wrong_bytes, audits.no_answer, audits.quarantined
+        );
+        if let Some(it) = &audits.last_failed {
+            println!(
+                "           {}, {}: {}, {} chunks. {}",
+                it.outcome.as_str(),
+                ago(it.time),
+                it.owner,
+                it.lost_chunks,
+                it.what_to_do
+            );
+        }
+    }
     if status.problems.is_empty() {
         println!("no problems");
     }
@@ -333,32 +352,6 @@ async fn peers(client: &Client, json: bool) -> Result<()> {
             .free_bytes
             .map_or_else(|| "lends nothing".to_owned(), |free| format!("{} free", human(free)));
         println!("{}  {link:<14}  {offer}", peer.peer_id);
-    }
-    Ok(())
-}
-
-async fn audit(client: &Client, request: AuditRequest, json: bool) -> Result<()> {
-    let report = client.audit(&request).await?;
-    if json {
-        print_json(&report)?;
-    } else {
-        for audit in &report.audits {
-            println!(
-                "{}  {:<11}  {} leaves over {}: {}",
-                audit.provider,
-                audit.outcome.as_str(),
-                audit.leaves,
-                human(audit.held_bytes),
-                audit.reason
-            );
-        }
-        if report.audits.is_empty() {
-            println!("nothing to audit: no provider holds anything of this owner");
-        }
-    }
-    let failed = report.audits.iter().filter(|audit| audit.outcome != AuditOutcome::Passed).count();
-    if failed > 0 {
-        bail!("{failed} of {} audits did not pass", report.audits.len());
     }
     Ok(())
 }

@@ -1,29 +1,40 @@
 //! The owner audits its providers and settles what it owes them.
 //!
 //! Invariant: the nonce of a challenge is committed in the ledger before it leaves this node, and
-//! every outcome is logged, whatever it is. A receipt is countersigned only when each of its
-//! totals follows from notes that both signed or from what this owner counted itself.
+//! every outcome is logged, whatever it is. A challenge that left and was not judged is sent again
+//! unchanged, until it is or its revision is no longer the last one (spec/audit.md, "Silence"). A
+//! receipt is countersigned only when each of its totals follows from notes that both signed or from
+//! what this owner counted itself.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use commonhold_engine::audit::{check_audit, next_audit};
 use commonhold_engine::settlement::{OwnCount, check_receipt};
-use commonhold_format::audit::{Challenge, ProofReport, nonce_commitment, verify_proof};
+use commonhold_format::audit::{Challenge, Places, Proof, ProofReport, nonce_commitment, verify_proof};
+use commonhold_format::course::AuditCourse;
 use commonhold_format::ids::{ContractId, NodeId};
 use commonhold_format::note::SignedNote;
-use commonhold_format::statement::{AuditIntent, AuditOutcome, AuditRecord, Statement};
+use commonhold_format::statement::{AuditIntent, AuditOutcome, AuditRecord, Revision, Statement};
 use commonhold_format::wire::{Refusal, Request, Response};
 use commonhold_store::ContractState;
 use futures::StreamExt;
 
 use super::{CONTRACT_TIMEOUT, Owner, blocking};
+use crate::advice::{self, Side};
 use crate::clock::unix_seconds;
 use crate::datadir::{random_secret, write_durably};
 use crate::provider::byte_seconds_until;
 
-/// How long a provider may take to answer a challenge.
-const AUDIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a provider may take until its whole proof is here, connecting included (spec/audit.md,
+/// "Deadline"): long enough for 64 reads of a disk that spins up first, on a line of 10 kB/s.
+const AUDIT_DEADLINE: Duration = Duration::from_secs(30);
+/// How long it may take to note what an audit found.
+const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an audit begins anew because the challenge was overtaken by a revision.
+const OVERTAKEN_MAX: usize = 3;
+/// How often it begins anew because this node itself made a revision while the challenge was drawn.
+const CHANGES_MAX: usize = 100;
 /// Providers that are audited at the same time.
 const AUDITS_AT_ONCE: usize = 8;
 /// Pause between two receipts that a provider asks for under one contract.
@@ -48,8 +59,14 @@ pub struct Audited {
     pub held_bytes: u64,
     /// A sentence that says why the outcome is what it is.
     pub reason: String,
+    /// What to do about it; empty when nothing is.
+    pub what_to_do: &'static str,
     /// SHA-256 of challenge and proof; zeros without a proof.
     pub evidence: [u8; 32],
+    /// From sending the challenge to its whole answer, or to giving it up.
+    pub took: Duration,
+    /// Was it a challenge that had been sent before?
+    pub repeated: bool,
 }
 
 /// What came back for a challenge.
@@ -58,6 +75,28 @@ struct Judged {
     report: ProofReport,
     reason: String,
     evidence: [u8; 32],
+}
+
+enum Answer {
+    /// It can be judged, or there was none.
+    Judged(Judged),
+    /// The provider's last revision is another one.
+    Overtaken(String),
+}
+
+impl From<Judged> for Answer {
+    fn from(judged: Judged) -> Self {
+        Self::Judged(judged)
+    }
+}
+
+/// A challenge that is announced.
+struct Announced {
+    challenge: Challenge,
+    places: Places,
+    intent: AuditIntent,
+    /// Time of the last record under its epoch, when it was sent before.
+    sent: Option<u64>,
 }
 
 impl Judged {
@@ -93,41 +132,138 @@ impl Owner {
     }
 
     /// One audit under one contract, logged, with the receipt that follows it. `None` when there
-    /// is nothing under the contract.
+    /// is nothing under the contract, or it has ended.
     async fn audit_contract(
         &self,
         contract: &ContractId,
         nonce: Option<[u8; 32]>,
     ) -> Result<Option<Audited>, String> {
         let _turn = self.auditing.take(*contract).await;
-        let Some(state) = self.store.contract(contract) else { return Ok(None) };
-        let Some((revision, _)) = state.revision.clone().filter(|(revision, _)| revision.held_bytes > 0)
-        else {
-            return Ok(None);
-        };
-        let node = state.contract.node;
-        let challenge = Challenge {
+        let (mut changes, mut overtaken) = (0, 0);
+        loop {
+            let Some((node, revision)) = self.auditable(contract) else { return Ok(None) };
+            let Some(announced) = self.announce(contract, &revision, nonce).await? else {
+                // A revision came in between.
+                changes += 1;
+                if changes > CHANGES_MAX {
+                    return Err(format!("contract {contract} changes too fast to be audited: try again"));
+                }
+                continue;
+            };
+            let begun = Instant::now();
+            let answer = self.challenge(node, &announced).await;
+            let took = begun.elapsed();
+            let judged = match answer {
+                Answer::Judged(judged) => judged,
+                Answer::Overtaken(why) => {
+                    overtaken += 1;
+                    match self.catch_up(contract, node, &revision).await {
+                        // Both signed another revision meanwhile: the challenge is about what is no more.
+                        Ok(()) if overtaken < OVERTAKEN_MAX => continue,
+                        Ok(()) => Judged::silent(AuditOutcome::NoAnswer, format!("It refused: {why}.")),
+                        Err(fault) => {
+                            Judged::silent(AuditOutcome::NoAnswer, format!("It refused: {why}; {fault}."))
+                        }
+                    }
+                }
+            };
+            let surplus = nonce.is_some_and(|nonce| nonce != announced.challenge.nonce);
+            let mut audited = self.conclude(node, announced, judged, &revision).await?;
+            audited.took = took;
+            if surplus {
+                audited.reason.push_str(" The nonce was not used: an older challenge was still open.");
+            }
+            return Ok(Some(audited));
+        }
+    }
+
+    /// Where and about what a contract can be audited now.
+    fn auditable(&self, contract: &ContractId) -> Option<(NodeId, Revision)> {
+        let state = self.store.contract(contract).filter(|state| state.contract.ends > unix_seconds())?;
+        let (revision, _) = state.revision.filter(|(revision, _)| revision.held_bytes > 0)?;
+        Some((state.contract.node, revision))
+    }
+
+    /// The challenge that is still open under the contract, or a new one that is announced now. `None`
+    /// when `revision` is not the last one any more.
+    async fn announce(
+        &self,
+        contract: &ContractId,
+        revision: &Revision,
+        nonce: Option<[u8; 32]>,
+    ) -> Result<Option<Announced>, String> {
+        let last = self.records().course(contract).cloned();
+        let next_epoch = self.store.contract(contract).map_or(1, |state| state.next_epoch);
+        let challenge = |epoch, nonce| Challenge {
             contract: *contract,
             revision: revision.sequence,
             inventory_root: revision.inventory_root,
             entries: revision.entries,
             span: revision.span,
-            epoch: state.next_epoch,
-            nonce: nonce.unwrap_or_else(|| *random_secret()),
+            epoch,
+            nonce,
             beacon: None,
         };
-        self.log(Statement::AuditIntent(AuditIntent {
+        if let Some(course) = last.as_ref().filter(|it| it.intent().revision == revision.sequence)
+            && let Some(nonce) = course.open_nonce()
+        {
+            let challenge = challenge(course.intent().epoch, nonce);
+            let Some(places) = self.places(&challenge).await? else { return Ok(None) };
+            let sent = course.last().map(|record| record.time);
+            return Ok(Some(Announced { challenge, places, intent: course.intent().clone(), sent }));
+        }
+        // An intent without a record, of an audit that was broken off, has used its number up as well.
+        let after = last.map_or(0, |course: AuditCourse| course.intent().epoch.saturating_add(1));
+        let challenge = challenge(next_epoch.max(after), nonce.unwrap_or_else(|| *random_secret()));
+        let Some(places) = self.places(&challenge).await? else { return Ok(None) };
+        let intent = AuditIntent {
             contract: *contract,
             epoch: challenge.epoch,
             revision: challenge.revision,
             commitment: nonce_commitment(contract, challenge.epoch, &challenge.nonce),
             time: unix_seconds(),
-        }))
-        .await?;
-        let judged = self.challenge(node, &challenge).await;
-        let time = unix_seconds();
-        self.log(Statement::AuditRecord(AuditRecord {
-            contract: *contract,
+        };
+        self.log(Statement::AuditIntent(intent.clone())).await?;
+        self.records().announce(intent.clone());
+        Ok(Some(Announced { challenge, places, intent, sent: None }))
+    }
+
+    /// Where this owner's own inventory has what is asked for; `None` when it is another one by now.
+    async fn places(&self, challenge: &Challenge) -> Result<Option<Places>, String> {
+        let (store, challenge) = (self.store.clone(), challenge.clone());
+        let places = blocking(move || {
+            store.with_inventory(&challenge.contract, |inventory| Places::of(&challenge, inventory))
+        });
+        let failed = |error: commonhold_store::StoreError| error.to_string();
+        Ok(places.await?.map_err(failed)?.transpose().map_err(failed)?.flatten())
+    }
+
+    /// Takes over the revision that the provider has and this node does not.
+    ///
+    /// # Errors
+    /// A phrase, when there is none: then the provider's refusal stands.
+    async fn catch_up(&self, contract: &ContractId, node: NodeId, ours: &Revision) -> Result<(), String> {
+        self.resync(contract, node).await?;
+        match self.auditable(contract) {
+            Some((_, now)) if now.sequence == ours.sequence => {
+                Err(format!("and yet says itself that revision {} is the last one", ours.sequence))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Logs what an audit found, and draws the consequences.
+    async fn conclude(
+        &self,
+        node: NodeId,
+        announced: Announced,
+        judged: Judged,
+        revision: &Revision,
+    ) -> Result<Audited, String> {
+        let Announced { challenge, intent, sent, .. } = announced;
+        let contract = challenge.contract;
+        let record = AuditRecord {
+            contract,
             epoch: challenge.epoch,
             revision: challenge.revision,
             nonce: challenge.nonce,
@@ -135,70 +271,91 @@ impl Owner {
             leaves: judged.report.leaves,
             lost_chunks: u32::try_from(judged.report.lost.len()).unwrap_or(u32::MAX),
             evidence: judged.evidence,
-            time,
-        }))
-        .await?;
-        let (store, id, outcome, evidence, epoch) =
-            (self.store.clone(), *contract, judged.outcome, judged.evidence, challenge.epoch);
-        blocking(move || store.audited(&id, epoch, outcome, evidence).map_err(|e| e.to_string())).await??;
-        if !judged.report.lost.is_empty() {
-            self.mark_lost(*contract, judged.report.lost.clone()).await;
-        }
-        let standing_reason = {
-            let mut standings = self.standings();
-            let standing = standings.entry(node).or_default();
-            let (next, reason) = standing.record(judged.outcome, time);
-            *standing = next;
-            reason
+            // Records of one challenge follow each other in time, whatever the clock does.
+            time: unix_seconds().max(sent.map_or(0, |last| last.saturating_add(1))),
         };
-        if matches!(judged.outcome, AuditOutcome::Passed | AuditOutcome::WrongBytes)
-            && let Err(error) = self.settle(contract).await
+        let note = self.log(Statement::AuditRecord(record.clone())).await?;
+        let (store, outcome, evidence, epoch) =
+            (self.store.clone(), judged.outcome, judged.evidence, challenge.epoch);
+        blocking(move || store.audited(&contract, epoch, outcome, evidence).map_err(|e| e.to_string()))
+            .await??;
+        if !judged.report.lost.is_empty() {
+            self.mark_lost(contract, judged.report.lost.clone()).await;
+        }
+        let standing_reason = self.records().record(node, &record);
+        if outcome != AuditOutcome::Offline {
+            self.tell(node, intent, &note).await;
+        }
+        if matches!(outcome, AuditOutcome::Passed | AuditOutcome::WrongBytes)
+            && let Err(error) = self.settle(&contract).await
         {
             tracing::warn!(%node, error, "no receipt this time; totals are cumulative, so nothing is lost");
         }
-        Ok(Some(Audited {
+        Ok(Audited {
             node,
-            contract: *contract,
-            epoch: challenge.epoch,
-            outcome: judged.outcome,
+            contract,
+            epoch,
+            outcome,
             report: judged.report,
             held_bytes: revision.held_bytes,
             reason: format!("{} {standing_reason}", judged.reason),
-            evidence: judged.evidence,
-        }))
+            what_to_do: advice::to_do(outcome, Side::Owner),
+            evidence,
+            took: Duration::ZERO,
+            repeated: sent.is_some(),
+        })
     }
 
-    async fn challenge(&self, node: NodeId, challenge: &Challenge) -> Judged {
+    /// Tells the provider what was found. Nothing hangs on it.
+    async fn tell(&self, node: NodeId, intent: AuditIntent, record: &SignedNote) {
+        // The same text signed by the same key is the same note that was logged.
+        let Ok(intent) = SignedNote::sign(Statement::AuditIntent(intent).to_text(), &self.party) else {
+            return;
+        };
+        let request = Request::AuditResult { intent: intent.to_bytes(), record: record.to_bytes() };
+        match self.net.call(node, request, TELL_TIMEOUT).await {
+            Ok(Response::Done) => {}
+            Ok(Response::Refused { message, .. }) => {
+                tracing::debug!(%node, message, "the provider does not note what its audit found");
+            }
+            Ok(_) => tracing::debug!(%node, "the provider's answer does not fit"),
+            Err(error) => tracing::debug!(%node, %error, "the provider was not told what its audit found"),
+        }
+    }
+
+    async fn challenge(&self, node: NodeId, announced: &Announced) -> Answer {
+        let Announced { challenge, places, .. } = announced;
         let request = Request::Audit { challenge: challenge.clone() };
-        let proof = match self.net.call(node, request, AUDIT_TIMEOUT).await {
+        match self.net.call(node, request, AUDIT_DEADLINE).await {
             Ok(Response::Proof { proof }) => {
                 self.directory.observed(&node, true);
-                proof
+                self.judge(challenge, &proof.with_inventory_paths(places)).into()
             }
+            Ok(Response::Refused { reason: Refusal::Conflict, message }) => Answer::Overtaken(message),
             Ok(Response::Refused { reason: Refusal::Quarantined, message }) => {
-                return Judged::silent(
-                    AuditOutcome::Quarantined,
-                    format!("The provider says that its disk is in quarantine: {message}."),
-                );
+                let why = format!("The provider says that its disk is in quarantine: {message}.");
+                Judged::silent(AuditOutcome::Quarantined, why).into()
             }
             Ok(Response::Refused { message, .. }) => {
-                return Judged::silent(AuditOutcome::NoAnswer, format!("It refused: {message}."));
+                Judged::silent(AuditOutcome::NoAnswer, format!("It refused: {message}.")).into()
             }
-            Ok(_) => {
-                return Judged::silent(AuditOutcome::NoAnswer, "Its answer is not a proof.".to_owned());
-            }
+            Ok(_) => Judged::silent(AuditOutcome::NoAnswer, "Its answer is not a proof.".to_owned()).into(),
             Err(commonhold_net::CallError::Unreachable { .. }) => {
                 self.directory.observed(&node, false);
-                return Judged::silent(AuditOutcome::Offline, "It cannot be reached.".to_owned());
+                Judged::silent(AuditOutcome::Offline, "It cannot be reached.".to_owned()).into()
             }
             Err(error) => {
                 self.directory.observed(&node, false);
-                return Judged::silent(AuditOutcome::NoAnswer, format!("{error}."));
+                Judged::silent(AuditOutcome::NoAnswer, format!("{error}.")).into()
             }
-        };
+        }
+    }
+
+    /// Verifies a proof and keeps it as evidence.
+    fn judge(&self, challenge: &Challenge, proof: &Proof) -> Judged {
         let evidence = proof.evidence(challenge);
         let bundle = proof.bundle(challenge);
-        let verified = verify_proof(challenge, &proof);
+        let verified = verify_proof(challenge, proof);
         let path = self.evidence.join(format!("{}.cbor", data_encoding::HEXLOWER.encode(&evidence)));
         if let Err(error) = std::fs::create_dir_all(&self.evidence)
             .map_err(|error| error.to_string())
@@ -309,13 +466,14 @@ impl Owner {
     }
 
     /// Signs a statement of this owner alone and logs it.
-    async fn log(&self, statement: Statement) -> Result<(), String> {
+    async fn log(&self, statement: Statement) -> Result<SignedNote, String> {
         let note = SignedNote::sign(statement.to_text(), &self.party).map_err(|error| error.to_string())?;
         let ledger = self.ledger.clone();
-        blocking(move || ledger.append(&note).map(|_| ()).map_err(|error| error.to_string())).await?
+        blocking(move || ledger.append(&note).map(|_| note).map_err(|error| error.to_string())).await?
     }
 
-    /// Audits each provider at times drawn around the contract's interval, until this node stops.
+    /// Audits each provider at times drawn around the contract's interval, and soon again when it did
+    /// not answer, until this node stops.
     pub async fn audit_forever(&self) {
         /// How often the list of contracts is looked at for audits that are due.
         const LOOK: Duration = Duration::from_secs(30);
@@ -328,6 +486,7 @@ impl Owner {
                 let draw = u64::from_be_bytes(random_secret()[..8].try_into().expect("8 of 32 bytes"));
                 let drawn = next_audit(now, state.contract.audit_interval_seconds, draw);
                 let at = *due.entry(id).or_insert(drawn);
+                let at = self.records().next_try(&id).map_or(at, |soon| soon.min(at));
                 if at > now {
                     continue;
                 }

@@ -37,6 +37,7 @@ pub struct LineError(pub String);
 enum Change {
     Add(Addition, oneshot::Sender<Result<(), LineError>>),
     Remove(Vec<ChunkId>, oneshot::Sender<Result<(), LineError>>),
+    Resync(oneshot::Sender<Result<(), LineError>>),
 }
 
 /// What a line needs of the node.
@@ -84,6 +85,14 @@ impl Line {
         self.change(|done| Change::Remove(chunks, done)).await
     }
 
+    /// Takes over what the provider countersigned and this node never learned of, if there is anything.
+    ///
+    /// # Errors
+    /// [`LineError`] when the provider does not show a state that both signed and that is not older.
+    pub async fn resync(&self) -> Result<(), LineError> {
+        self.change(Change::Resync).await
+    }
+
     async fn change(
         &self,
         change: impl FnOnce(oneshot::Sender<Result<(), LineError>>) -> Change,
@@ -108,6 +117,7 @@ async fn run(worker: Worker, mut queue: mpsc::Receiver<Change>) {
         let mut adds = Vec::new();
         let mut gone = Vec::new();
         let mut waiting = Vec::new();
+        let mut behind = Vec::new();
         for change in changes {
             match change {
                 Change::Add(addition, done) => {
@@ -118,6 +128,13 @@ async fn run(worker: Worker, mut queue: mpsc::Receiver<Change>) {
                     gone.extend(chunks);
                     waiting.push(done);
                 }
+                Change::Resync(done) => behind.push(done),
+            }
+        }
+        if !behind.is_empty() {
+            let outcome = worker.catch_up().await;
+            for done in behind {
+                let _ = done.send(outcome.clone());
             }
         }
         let outcome = worker.change(adds, gone).await;
@@ -174,6 +191,11 @@ impl Worker {
         blocking(move || store.contract(&contract))
             .await?
             .ok_or_else(|| LineError("the contract is not in this node's book".to_owned()))
+    }
+
+    async fn catch_up(&self) -> Result<(), LineError> {
+        let ours = self.state().await?;
+        self.resync(&ours).await.map(|_| ())
     }
 
     /// One revision: proposed and signed here, synced and countersigned there, kept here.

@@ -7,8 +7,10 @@
 
 pub mod audit;
 pub mod custody;
+mod evidence;
 pub mod forgotten;
 pub mod line;
+mod records;
 pub mod repair;
 mod reports;
 
@@ -38,6 +40,8 @@ use crate::config::OwnerConfig;
 use crate::directory::{Directory, Known};
 use crate::turns::Turns;
 use line::{Line, LineContext};
+use records::Records;
+pub use records::Stood;
 
 /// How long a provider may take to answer about a contract.
 const CONTRACT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -100,7 +104,7 @@ pub struct Owner {
     /// Folder for audit evidence.
     pub evidence: PathBuf,
     lines: tokio::sync::Mutex<HashMap<NodeId, Line>>,
-    standings: Mutex<HashMap<NodeId, Standing>>,
+    records: Mutex<Records>,
     received: Mutex<HashMap<ContractId, u64>>,
     auditing: Turns<ContractId>,
     /// When a receipt was last signed because the provider asked for one.
@@ -131,7 +135,7 @@ impl Owner {
             config,
             evidence,
             lines: tokio::sync::Mutex::default(),
-            standings: Mutex::default(),
+            records: Mutex::default(),
             received: Mutex::default(),
             auditing: Turns::default(),
             settled: Mutex::default(),
@@ -139,27 +143,22 @@ impl Owner {
             forgotten: AtomicU64::new(0),
             meter: Arc::default(),
         };
-        owner.replay_standings();
+        owner.replay_audits();
         owner
     }
 
-    fn replay_standings(&self) {
+    fn replay_audits(&self) {
         const PAGE: usize = 1024;
+        let contracts = self.contracts();
         let nodes: HashMap<ContractId, NodeId> =
-            self.contracts().into_iter().map(|state| (state.contract.id(), state.contract.node)).collect();
-        let mut standings = self.standings();
+            contracts.iter().map(|state| (state.contract.id(), state.contract.node)).collect();
+        let mut records = self.records();
         let mut from = 0;
         loop {
             let page = self.ledger.entries(from, PAGE);
             for (index, note) in &page {
                 from = index + 1;
-                let Ok(Statement::AuditRecord(record)) = Statement::of(note) else { continue };
-                if let Some(node) = nodes.get(&record.contract)
-                    && note.is_signed_by(&self.party.id())
-                {
-                    let standing = standings.entry(*node).or_default();
-                    *standing = standing.record(record.outcome, record.time).0;
-                }
+                records.replay(note, &nodes, &self.party.id());
             }
             if page.len() < PAGE {
                 return;
@@ -167,8 +166,8 @@ impl Owner {
         }
     }
 
-    fn standings(&self) -> MutexGuard<'_, HashMap<NodeId, Standing>> {
-        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn received(&self) -> MutexGuard<'_, HashMap<ContractId, u64>> {
@@ -192,7 +191,12 @@ impl Owner {
 
     /// How a provider stands with this owner.
     pub fn standing(&self, node: &NodeId) -> Standing {
-        self.standings().get(node).cloned().unwrap_or_default()
+        self.records().standing(node)
+    }
+
+    /// Everybody who was audited, with the audit that led to the standing.
+    pub fn audited(&self) -> Vec<(NodeId, Stood)> {
+        self.records().all()
     }
 
     fn candidate(&self, known: &Known) -> Option<Candidate> {
@@ -234,15 +238,27 @@ impl Owner {
             Some(state) => state.contract.id(),
             None => self.open_contract(node).await?,
         };
-        let context = LineContext {
+        let line = Line::start(self.line_context(), contract, node);
+        lines.insert(node, line.clone());
+        Ok(line)
+    }
+
+    fn line_context(&self) -> LineContext {
+        LineContext {
             store: self.store.clone(),
             ledger: self.ledger.clone(),
             net: self.net.clone(),
             party: self.party.clone(),
-        };
-        let line = Line::start(context, contract, node);
-        lines.insert(node, line.clone());
-        Ok(line)
+        }
+    }
+
+    /// Takes over what the provider countersigned under a contract and this node never learned of.
+    async fn resync(&self, contract: &ContractId, node: NodeId) -> Result<(), String> {
+        // One task owns a contract. A provider's line is that of its newest one; an older one has none.
+        let line = self.line(node).await.map_err(|error| error.to_string())?;
+        let line =
+            if line.contract == *contract { line } else { Line::start(self.line_context(), *contract, node) };
+        line.resync().await.map_err(|error| error.0)
     }
 
     /// Opens a contract at the provider's current offer. A refusal may mean that the offer seen last

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_commonhold");
 
@@ -196,6 +198,11 @@ impl Node {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{arguments:?}: {output:?}"))
     }
 
+    /// The process of the running node.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     pub fn status(&self) -> Value {
         self.json(&["status"])
     }
@@ -209,4 +216,94 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Of a [`Net`]: as many as the smallest code needs.
+pub const PROVIDERS: usize = 6;
+
+/// Six providers and an owner.
+pub struct Net {
+    pub providers: Vec<Node>,
+    pub owner: Node,
+    /// Removed after the nodes have ended.
+    pub temp: TempDir,
+}
+
+impl Net {
+    /// The providers' configuration is changed by `settings`.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let mut bootstrap: Vec<String> = Vec::new();
+        let mut providers = Vec::new();
+        for number in 1..=PROVIDERS {
+            let mut flags = vec!["--provide", "128 MiB"];
+            bootstrap.iter().for_each(|address| flags.extend(["--bootstrap", address]));
+            let mut node = Node::init(&temp.path().join(format!("provider-{number}")), &flags);
+            settings.iter().for_each(|(key, value)| node.set(key, value));
+            node.up();
+            if bootstrap.is_empty() {
+                let status = node.status();
+                let addresses = status["addresses"].as_array().unwrap();
+                bootstrap = addresses.iter().map(|it| it.as_str().unwrap().to_owned()).collect();
+            }
+            providers.push(node);
+        }
+        let mut flags = Vec::new();
+        bootstrap.iter().for_each(|address| flags.extend(["--bootstrap", address]));
+        let mut owner = Node::init(&temp.path().join("owner"), &flags);
+        owner.up();
+        let net = Self { providers, owner, temp };
+        net.wait_for_providers();
+        net
+    }
+
+    pub fn wait_for_providers(&self) {
+        until("all providers are found", || {
+            let peers = self.owner.json(&["peers"]);
+            let offers = |peer: &&Value| peer["connected"] == true && peer["free_bytes"].as_u64() > Some(0);
+            peers.as_array().unwrap().iter().filter(offers).count() == PROVIDERS
+        });
+    }
+
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        let file = self.temp.path().join(name);
+        fs::write(&file, bytes).unwrap();
+        self.owner.ok(&["put", file.to_str().unwrap()]);
+    }
+
+    pub fn assert_readable(&self, name: &str, bytes: &[u8]) {
+        let out = TempDir::new_in(self.temp.path()).unwrap();
+        let file = out.path().join(name);
+        self.owner.ok(&["get", &format!("/{name}"), file.to_str().unwrap()]);
+        assert!(fs::read(file).unwrap() == bytes);
+    }
+
+    /// The outcome of an audit of one provider.
+    pub fn audit(&self, provider: &str) -> String {
+        let report = self.owner.json(&["audit", "now", "--provider", provider]);
+        report["audits"][0]["outcome"].as_str().unwrap().to_owned()
+    }
+
+    pub fn wait_for_outcome(&self, provider: &str, outcome: &str) {
+        until(&format!("an audit says {outcome}"), || self.audit(provider) == outcome);
+    }
+}
+
+pub fn packs(node: &Node) -> Vec<PathBuf> {
+    let packs = fs::read_dir(node.dir.join("store/packs")).unwrap();
+    packs.map(|pack| pack.unwrap().path()).collect()
+}
+
+/// Flips a bit in the middle of the first chunk on a node's disk; answers the chunk's id.
+pub fn rot(node: &Node) -> String {
+    for pack in packs(node) {
+        let bytes = fs::read(&pack).unwrap();
+        let Some(at) = bytes.windows(4).position(|it| it == b"CHc\x02") else { continue };
+        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        let middle = at + 88 + number(at + 4) / 2;
+        let file = fs::File::options().write(true).open(&pack).unwrap();
+        file.write_all_at(&[bytes[middle] ^ 4], middle as u64).unwrap();
+        return bytes[at + 8..at + 40].iter().map(|byte| format!("{byte:02x}")).collect();
+    }
+    panic!("there is no chunk");
 }

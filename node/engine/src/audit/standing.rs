@@ -19,6 +19,7 @@
 
 use std::fmt;
 
+use commonhold_format::course::AUDIT_TRIES_MAX;
 use commonhold_format::statement::AuditOutcome;
 
 /// Passed audits that end a probation. Three audits of 64 samples find a loss of 5 % with
@@ -30,8 +31,9 @@ pub const PROBATION_PASSES: u8 = 3;
 /// between.
 pub const STRIKES_MAX: u8 = 3;
 
-/// How often the same challenge is sent before silence counts as a failed audit.
-pub const UNANSWERED_MAX: u8 = 3;
+/// How often a provider may leave challenges unanswered in a row before that counts as a failed audit:
+/// as often as one challenge is sent.
+pub const UNANSWERED_MAX: u8 = AUDIT_TRIES_MAX;
 
 /// How long a provider may be out of reach before it is called absent: three days.
 pub const AWAY_SECONDS_MAX: u64 = 3 * 86_400;
@@ -139,11 +141,11 @@ impl fmt::Display for Reason {
             Self::Unanswered(times) => write!(
                 f,
                 "The provider was reached and did not answer ({times} of {UNANSWERED_MAX} times): it gets no new \
-                 data, and the same challenge should be sent again."
+                 data, and the same challenge is sent again soon."
             ),
             Self::Silent => write!(
                 f,
-                "The provider left the same challenge unanswered {UNANSWERED_MAX} times, which counts as a failed \
+                "The provider left its challenge unanswered {UNANSWERED_MAX} times in a row, which counts as a failed \
                  audit: it gets no new data, and what it holds should be repaired elsewhere."
             ),
             Self::Away(seconds) => write!(
@@ -224,8 +226,8 @@ impl Standing {
         self.passes_owed
     }
 
-    /// How often the current challenge went unanswered. When it is not 0, the same challenge is to
-    /// be sent again.
+    /// How often challenges went unanswered in a row. Which one is to be sent again is for
+    /// [`AuditCourse`](commonhold_format::course::AuditCourse) to say.
     pub fn unanswered(&self) -> u8 {
         self.unanswered
     }

@@ -108,6 +108,8 @@ impl NodeApi for Fake {
                 contracts: 0,
                 peers_connected: 0,
                 ledger: LedgerHead { size: 0, root: "00".repeat(32), cosigners: 0, url: None },
+                standings: Vec::new(),
+                audits_here: None,
                 problems: vec![],
                 stage_milliseconds: Default::default(),
             })

@@ -175,6 +175,16 @@ pub enum Request {
         #[cbor(n(0), with = "bounded::note")]
         note: Vec<u8>,
     },
+    /// Learn what an audit of your disk found. Answered with [`Response::Done`].
+    #[n(15)]
+    AuditResult {
+        /// The intent note, signed by the owner before the nonce was revealed.
+        #[cbor(n(0), with = "bounded::note")]
+        intent: Vec<u8>,
+        /// The record note, signed by the owner.
+        #[cbor(n(1), with = "bounded::note")]
+        record: Vec<u8>,
+    },
 }
 
 /// One chunk that a commit adds.
