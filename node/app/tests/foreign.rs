@@ -12,17 +12,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use books::{assert_guarded, eventful, owed_by_hledger};
 use common::{Devnet, noise, run, until};
-use commonhold_format::ids::{NodeId, PartyId};
+use commonhold_format::ids::PartyId;
 use commonhold_format::keys::PartyKey;
-use commonhold_format::note::{SignedNote, verifier_key};
-use commonhold_format::statement::{Contract, Payment, Prices, Receipt, Statement, ledger_origin};
+use commonhold_format::note::verifier_key;
 use commonhold_format::tree::chunk_id;
 use commonhold_ledger::export::{Format, write};
+use commonhold_ledger::source;
 use commonhold_ledger::verify::Log;
-use commonhold_ledger::{Ledger, source};
-use programs::pymerkle_roots;
-use programs::{Auditor, Verdict, bean_check, has_beancount, has_hledger, hledger_balances, hledger_check};
+use programs::{Auditor, bean_check, has_beancount, has_hledger, hledger_check, pymerkle_roots};
 use serde_json::Value;
 
 /// A network with some files and two audits, and so two receipts of each provider.
