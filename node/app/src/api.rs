@@ -768,9 +768,10 @@ impl NodeApi for Api {
     fn ledger(&self, from: u64, count: usize) -> Answer<'_, types::LedgerView> {
         Box::pin(async move {
             let (ledger, me) = (self.ledger.clone(), self.party);
-            blocking(move || Self::view_ledger(&ledger, &me, from, count))
-                .await?
-                .map_err(|error| fault("internal", error))
+            let view = blocking(move || Self::view_ledger(&ledger, &me, from, count)).await?;
+            // The head that is shown now has no cosignatures yet, if it is a new one.
+            self.witness.settled.notify_one();
+            view.map_err(|error| fault("internal", error))
         })
     }
 }

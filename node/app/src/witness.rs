@@ -57,7 +57,7 @@ pub struct Witness {
     pub evidence: PathBuf,
     /// Cosign for strangers?
     pub for_others: bool,
-    /// Told when a receipt was settled.
+    /// Told when a receipt was settled, or when somebody looked at the ledger.
     pub settled: Notify,
     /// Files of evidence that were written since the node was started.
     pub forks: Mutex<Vec<PathBuf>>,

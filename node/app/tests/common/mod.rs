@@ -174,6 +174,14 @@ impl Node {
         }
     }
 
+    /// Ends the node with SIGKILL, wherever it is.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Output {
         run(&self.dir, arguments)
     }
