@@ -4,14 +4,11 @@
 
 mod common;
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Net, Node, PROGRAM, PROVIDERS, noise, packs, rot, until};
-use serde_json::Value;
-use tempfile::TempDir;
+use common::{Net, Node, PROGRAM, PROVIDERS, noise, rot, until};
 
 /// used + trash + dead + reserve + free = disk allotted, by the line that a check prints.
 fn assert_accounts(node: &Node) {

@@ -26,7 +26,7 @@ use crate::datadir::{random_secret, write_durably};
 use crate::provider::byte_seconds_until;
 
 /// How long a provider may take until its whole proof is here, connecting included (spec/audit.md,
-/// "Deadline"): long enough for 64 reads of a disk that spins up first, on a line of 10 kB/s.
+/// "Deadline"): long enough for 64 reads of a disk that spins up first, on a line of 4 kB/s.
 const AUDIT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long it may take to note what an audit found.
 const TELL_TIMEOUT: Duration = Duration::from_secs(5);
