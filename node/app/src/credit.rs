@@ -114,8 +114,8 @@ impl Drop for Reservation<'_> {
                 state.reserved.remove(&self.contract);
             }
         }
-        // What was added stands in the store by now, if it was.
-        state.counted = None;
+        // What was counted last has it still; what is counted next takes it from the store, if it came
+        // to that.
     }
 }
 
@@ -188,22 +188,44 @@ impl Creditor {
             .to_owned())
     }
 
-    /// Whether a contract may come to hold `held_bytes`. The answer keeps its place among all that is
-    /// being added.
+    /// Whether a contract may come to hold `held_bytes`, as things stand.
+    ///
+    /// # Errors
+    /// Why not, for the owner to read.
+    pub fn could_hold(&self, contract: &ContractState, held_bytes: u64) -> Result<(), String> {
+        self.weigh_hold(&mut self.state(), contract, held_bytes).map(drop)
+    }
+
+    /// As [`could_hold`](Self::could_hold), and keeps the place among all that is being added.
     ///
     /// # Errors
     /// Why not, for the owner to read.
     pub fn may_hold(&self, contract: &ContractState, held_bytes: u64) -> Result<Reservation<'_>, String> {
-        let (id, terms) = (contract.contract.id(), &contract.contract);
-        let now = unix_seconds();
+        let mut state = self.state();
+        let (debts, amount) = self.weigh_hold(&mut state, contract, held_bytes)?;
+        let debt = debts.debts.entry(contract.contract.owner).or_default();
+        debt.ahead = debt.ahead.saturating_add(amount);
+        let contract = contract.contract.id();
+        let reserved = state.reserved.entry(contract).or_default();
+        *reserved = reserved.saturating_add(amount);
+        Ok(Reservation { creditor: self, contract, amount })
+    }
+
+    /// The debts with one epoch ahead, and what holding so much adds to them, if that is covered.
+    fn weigh_hold<'a>(
+        &self,
+        state: &'a mut State,
+        contract: &ContractState,
+        held_bytes: u64,
+    ) -> Result<(&'a mut Debts, u64), String> {
+        let terms = &contract.contract;
         let held = contract.revision.as_ref().map_or(0, |(revision, _)| revision.held_bytes);
-        let seconds = self.rules.epoch_seconds.min(terms.ends.saturating_sub(now));
+        let seconds = self.rules.epoch_seconds.min(terms.ends.saturating_sub(unix_seconds()));
         let price = |bytes| storage_price(&terms.prices, bytes, seconds);
         let more = price(held_bytes).saturating_sub(price(held));
-        let mut state = self.state();
         let store = self.vault.store()?;
-        let counted = self.counted(&mut state, &store)?;
-        if let Some(stop) = counted.stops.get(&id) {
+        let counted = self.counted(state, &store)?;
+        if let Some(stop) = counted.stops.get(&terms.id()) {
             return Err(stop.to_string());
         }
         let debts = &mut counted.debts[Ahead::Epoch as usize];
@@ -213,11 +235,7 @@ impl Creditor {
                 "keeping this for an epoch costs {more} microcredits and {headroom} are covered here: pay ahead, or have somebody answer for you"
             ));
         }
-        let debt = debts.debts.entry(terms.owner).or_default();
-        debt.ahead = debt.ahead.saturating_add(more);
-        let reserved = state.reserved.entry(id).or_default();
-        *reserved = reserved.saturating_add(more);
-        Ok(Reservation { creditor: self, contract: id, amount: more })
+        Ok((debts, more))
     }
 
     /// Whether `bytes` may be sent to the owner of a contract; they count from now on.

@@ -352,10 +352,9 @@ impl Provider {
                 format!("the contract covers {} bytes and {held} are used", state.contract.bytes_max),
             ));
         }
-        // The place among all that is being added is taken by the commit; here it is too early to say no
-        // only then, after the bytes have come.
+        // The commit decides; whoever would be refused there need not send more.
         let len = bytes.len() as u64;
-        self.credit(move |creditor| creditor.may_hold(&state, held.saturating_add(len)).map(drop)).await?;
+        self.credit(move |creditor| creditor.could_hold(&state, held.saturating_add(len))).await?;
         let idle = locked(&self.progress).entry(contract).or_insert_with(Instant::now).elapsed();
         let store = self.store()?;
         let put = blocking(move || match store.put(contract, chunk, &bytes) {

@@ -110,6 +110,7 @@ impl AuditCourse {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::ids::ContractId;
     use AuditOutcome::{NoAnswer, Offline, Passed, Quarantined, WrongBytes};
@@ -191,7 +192,8 @@ mod tests {
         assert_eq!(course.take(&record(NoAnswer, 101)), Ok(()));
         assert_eq!(course.take(&record(Passed, 101)), Err(CourseFault::Time));
         assert_eq!(course.take(&record(NoAnswer, 100)), Err(CourseFault::Time));
-        let changes: [(fn(&mut AuditRecord), CourseFault); 4] = [
+        type Change = fn(&mut AuditRecord);
+        let changes: [(Change, CourseFault); 4] = [
             (|it| it.contract.0[0] ^= 1, CourseFault::Apart),
             (|it| it.epoch += 1, CourseFault::Apart),
             (|it| it.revision += 1, CourseFault::Apart),

@@ -27,14 +27,12 @@ use crate::datadir::{random_secret, write_durably};
 use crate::provider::byte_seconds_until;
 
 /// How long a provider may take until its whole proof is here, connecting included (spec/audit.md,
-/// "Deadline"): long enough for 64 reads of a disk that spins up first, on a line of 10 kB/s.
+/// "Deadline"): long enough for 64 reads of a disk that spins up first, on a line of 4 kB/s.
 const AUDIT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long it may take to note what an audit found.
 const TELL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an audit begins anew because the challenge was overtaken by a revision.
-const OVERTAKEN_MAX: usize = 3;
-/// How often it begins anew because this node itself made a revision while the challenge was drawn.
-const CHANGES_MAX: usize = 100;
+/// How often an audit begins anew because a revision overtook it, which is nobody's fault.
+const OVERTAKEN_MAX: usize = 16;
 /// Providers that are audited at the same time.
 const AUDITS_AT_ONCE: usize = 8;
 /// Pause between two receipts that a provider asks for under one contract.
@@ -139,33 +137,22 @@ impl Owner {
         nonce: Option<[u8; 32]>,
     ) -> Result<Option<Audited>, String> {
         let _turn = self.auditing.take(*contract).await;
-        let (mut changes, mut overtaken) = (0, 0);
-        loop {
+        for _ in 0..OVERTAKEN_MAX {
             let Some((node, revision)) = self.auditable(contract) else { return Ok(None) };
-            let Some(announced) = self.announce(contract, &revision, nonce).await? else {
-                // A revision came in between.
-                changes += 1;
-                if changes > CHANGES_MAX {
-                    return Err(format!("contract {contract} changes too fast to be audited: try again"));
-                }
-                continue;
-            };
+            // A revision may come in between.
+            let Some(announced) = self.announce(contract, &revision, nonce).await? else { continue };
             let begun = Instant::now();
             let answer = self.challenge(node, &announced).await;
             let took = begun.elapsed();
             let judged = match answer {
                 Answer::Judged(judged) => judged,
-                Answer::Overtaken(why) => {
-                    overtaken += 1;
-                    match self.catch_up(contract, node, &revision).await {
-                        // Both signed another revision meanwhile: the challenge is about what is no more.
-                        Ok(()) if overtaken < OVERTAKEN_MAX => continue,
-                        Ok(()) => Judged::silent(AuditOutcome::NoAnswer, format!("It refused: {why}.")),
-                        Err(fault) => {
-                            Judged::silent(AuditOutcome::NoAnswer, format!("It refused: {why}; {fault}."))
-                        }
+                Answer::Overtaken(why) => match self.catch_up(contract, node, &revision).await {
+                    // Both signed another revision meanwhile: the challenge is about what is no more.
+                    Ok(()) => continue,
+                    Err(fault) => {
+                        Judged::silent(AuditOutcome::NoAnswer, format!("It refused: {why}; {fault}."))
                     }
-                }
+                },
             };
             let surplus = nonce.is_some_and(|nonce| nonce != announced.challenge.nonce);
             let mut audited = self.conclude(node, announced, judged, &revision).await?;
@@ -175,6 +162,7 @@ impl Owner {
             }
             return Ok(Some(audited));
         }
+        Err(format!("contract {contract} changes too fast to be audited: try again when less is put"))
     }
 
     /// Where and about what a contract can be audited now.

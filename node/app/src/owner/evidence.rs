@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use commonhold_format::ids::{ContractId, PartyId};
 use commonhold_format::note::SignedNote;
-use commonhold_format::statement::{AuditOutcome, Contract, Statement};
+use commonhold_format::statement::{AuditOutcome, Contract, Receipt, Statement};
 use data_encoding::HEXLOWER;
 
 use super::{Owner, blocking};
@@ -27,22 +27,38 @@ struct Cited {
     contracts: HashMap<ContractId, Contract>,
     /// By contract: audits passed and failed so far.
     counts: HashMap<ContractId, (u64, u64)>,
-    /// By contract, audits with evidence that no receipt counts yet: what a receipt has to count, and
-    /// time and hash.
-    waiting: HashMap<ContractId, Vec<((u64, u64), u64, [u8; 32])>>,
+    /// By contract, audits with evidence that no receipt counts yet.
+    waiting: HashMap<ContractId, Vec<Unsettled>>,
     /// Time of the audit, by the hash of evidence that a receipt counts.
     settled: HashMap<[u8; 32], u64>,
     all: HashSet<[u8; 32]>,
+}
+
+/// An audit with evidence.
+struct Unsettled {
+    /// Audits of the contract that passed and that failed, up to this one.
+    counts: (u64, u64),
+    time: u64,
+    evidence: [u8; 32],
+}
+
+impl Unsettled {
+    fn is_counted_by(&self, receipt: &Receipt) -> bool {
+        let (passed, failed) = self.counts;
+        passed <= receipt.audits_passed && failed <= receipt.audits_failed
+    }
 }
 
 impl Cited {
     /// Takes in the next note of the ledger of `owner`.
     fn take(&mut self, note: &SignedNote, owner: &PartyId) {
         match Statement::of(note) {
-            Ok(Statement::Contract(contract)) if contract.owner == *owner => {
-                if note.is_signed_by(owner) && note.is_signed_by(&contract.provider) {
-                    self.contracts.insert(contract.id(), contract);
-                }
+            Ok(Statement::Contract(contract))
+                if contract.owner == *owner
+                    && note.is_signed_by(owner)
+                    && note.is_signed_by(&contract.provider) =>
+            {
+                self.contracts.insert(contract.id(), contract);
             }
             Ok(Statement::AuditRecord(record)) if self.contracts.contains_key(&record.contract) => {
                 let (passed, failed) = self.counts.entry(record.contract).or_default();
@@ -51,26 +67,24 @@ impl Cited {
                     AuditOutcome::WrongBytes => *failed += 1,
                     _ => return,
                 }
-                let audit = ((*passed, *failed), record.time, record.evidence);
+                let (counts, time, evidence) = ((*passed, *failed), record.time, record.evidence);
+                let audit = Unsettled { counts, time, evidence };
                 self.waiting.entry(record.contract).or_default().push(audit);
                 self.all.insert(record.evidence);
             }
             Ok(Statement::Receipt(receipt)) => {
                 let Some(contract) = self.contracts.get(&receipt.contract) else { return };
                 let Some(waiting) = self.waiting.get_mut(&receipt.contract) else { return };
-                let counts = |(passed, failed): &(u64, u64)| {
-                    *passed <= receipt.audits_passed && *failed <= receipt.audits_failed
-                };
                 // Verifying signatures is dear, and most receipts count what the one before did not.
-                if !waiting.iter().any(|(audit, ..)| counts(audit))
+                if !waiting.iter().any(|audit| audit.is_counted_by(&receipt))
                     || !note.is_signed_by(&contract.owner)
                     || !note.is_signed_by(&contract.provider)
                 {
                     return;
                 }
-                for (_, time, evidence) in waiting.extract_if(.., |(audit, ..)| counts(audit)) {
-                    let at = self.settled.entry(evidence).or_default();
-                    *at = time.max(*at);
+                for audit in waiting.extract_if(.., |audit| audit.is_counted_by(&receipt)) {
+                    let at = self.settled.entry(audit.evidence).or_default();
+                    *at = audit.time.max(*at);
                 }
             }
             _ => {}
@@ -155,7 +169,7 @@ mod tests {
     use super::*;
     use commonhold_format::ids::NodeId;
     use commonhold_format::keys::PartyKey;
-    use commonhold_format::statement::{AuditRecord, Prices, Receipt};
+    use commonhold_format::statement::{AuditRecord, Prices};
 
     const NOW: u64 = 1_750_000_000;
     const DAY: u64 = 86_400;
