@@ -162,18 +162,18 @@ impl Creditor {
         locked(&self.state)
     }
 
-    /// Tells that a note about money was logged.
+    /// Tells that a note was logged on which accounts or cover depend.
     pub fn changed(&self) {
         let mut state = self.state();
         state.money = None;
         state.counted = None;
     }
 
-    /// Whether a party may open a contract.
+    /// Whether a party may open a contract under which it may hold back so much.
     ///
     /// # Errors
     /// Why not, for the party to read.
-    pub fn may_open(&self, owner: &PartyId) -> Result<(), String> {
+    pub fn may_open(&self, owner: &PartyId, hold_microcredits: u64) -> Result<(), String> {
         let mut state = self.state();
         let store = self.vault.store()?;
         let counted = self.counted(&mut state, &store)?;
@@ -181,7 +181,10 @@ impl Creditor {
         if let Some((_, stop)) = counted.stops.iter().find(|(id, _)| of_owner(id)) {
             return Err(stop.to_string());
         }
-        if counted.debts[Ahead::Rest as usize].allows(owner, 1) {
+        let mut debts = counted.debts[Ahead::Rest as usize].clone();
+        let debt = debts.debts.entry(*owner).or_default();
+        debt.hold = debt.hold.saturating_add(hold_microcredits);
+        if debts.allows(owner, 1) {
             return Ok(());
         }
         Err("this node gives no more credit in this epoch: pay ahead, or have somebody answer for you"

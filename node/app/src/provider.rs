@@ -283,8 +283,8 @@ impl Provider {
             promised_bytes: 0,
         };
         self.credit({
-            let owner = contract.owner;
-            move |creditor| creditor.may_open(&owner)
+            let (owner, hold) = (contract.owner, contract.hold_microcredits);
+            move |creditor| creditor.may_open(&owner, hold)
         })
         .await?;
         let me = (self.party.id(), self.net.node());
@@ -296,6 +296,8 @@ impl Provider {
             move || store.open_contract(Role::Provider, &contract, &note).map_err(|e| e.to_string())
         })
         .await?;
+        // What its owner may hold back counts from now on.
+        self.creditor.changed();
         Ok(Response::Note { note: note.to_bytes() })
     }
 

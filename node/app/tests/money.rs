@@ -129,6 +129,54 @@ async fn attack_33_all_strangers_together_get_one_gift_budget() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attack_31_what_is_kept_for_an_owner_that_never_signs_is_given_up_at_last() {
+    let temp = tempfile::tempdir().unwrap();
+    let settings = [("epoch", "\"2 s\""), ("arrears_term", "\"2 s\"")];
+    let (node, target) = provider(&temp.path().join("provider"), &settings);
+    let owner = Stranger::new(1, &target).await;
+    let price = |it: &mut commonhold_format::statement::Contract| {
+        it.prices.storage_microcredits_per_gib_month = 1_000_000_000_000;
+    };
+    let mut deal = owner.open(1 << 20, price).await.unwrap();
+    let chunk = owner.keep(&mut deal, &noise(16 * KIB, 1)).await.unwrap();
+    until("its chunk is in the trash", || node.status()["storage"]["trash_chunks"] == 1);
+    // Nothing more is owed, kept or given out.
+    assert_eq!(owner.draw(&deal).await.unwrap_err().0, Refusal::Terms);
+    assert_eq!(owner.get(chunk, Some(deal.contract.id())).await.unwrap_err().0, Refusal::Unknown);
+    assert!(node.ok(&["ledger", "show"]).contains("claim of receipt 1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_held_back_and_the_operators_word_are_cover() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut node = Node::init(&temp.path().join("provider"), &["--provide", "64 MiB"]);
+    node.set("gift_microcredits_per_epoch", "0");
+    node.set("hold_microcredits_max", "1000000");
+    let friend = commonhold_format::keys::PartyKey::from_seed(&[2; 32]).id();
+    let file = node.dir.join("commonhold.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let table = format!("[[provider.trusted]]\nparty = \"{friend}\"\nlimit_microcredits = 1000000\n");
+    std::fs::write(&file, text.replace("\n[owner]\n", &format!("\n{table}\n[owner]\n"))).unwrap();
+    node.up();
+    let target = Target::of(&node.status());
+    let stranger = Stranger::new(1, &target).await;
+    assert_eq!(stranger.open(1 << 20, |_| {}).await.map(drop).unwrap_err().0, Refusal::Credit);
+    let hold = |microcredits| {
+        move |it: &mut commonhold_format::statement::Contract| it.hold_microcredits = microcredits
+    };
+    assert_eq!(stranger.open(1 << 20, hold(1_000_001)).await.map(drop).unwrap_err().0, Refusal::Terms);
+    let mut deal = stranger.open(1 << 20, hold(500_000)).await.unwrap();
+    let chunk = stranger.keep(&mut deal, &noise(16 * KIB, 1)).await.unwrap();
+    stranger.get(chunk, Some(deal.contract.id())).await.unwrap();
+    let friend = Stranger::new(2, &target).await;
+    let mut deal = friend.open(1 << 20, |_| {}).await.unwrap();
+    friend.keep(&mut deal, &noise(16 * KIB, 2)).await.unwrap();
+    let own = |party: &str| amount(&credit(&node, party)["own_microcredits"]);
+    assert_eq!(own(&stranger.party.id().to_string()), 500_000);
+    assert_eq!(own(&friend.party.id().to_string()), 1_000_000);
+}
+
 #[test]
 fn payments_and_trust_lines_are_signed_by_both_and_count_on_both_sides() {
     let temp = tempfile::tempdir().unwrap();

@@ -41,6 +41,7 @@ fn a_contract_on_the_providers_terms_is_admitted() {
     assert_eq!(admit(|_| {}), Ok(()));
     assert_eq!(admit(|it| it.prices.audit_microcredits += 1), Ok(()));
     assert_eq!(admit(|it| it.starts = NOON + 600), Ok(()));
+    assert_eq!(admit(|it| it.hold_microcredits = 500), Ok(()));
 }
 
 #[test]
@@ -56,6 +57,7 @@ fn contracts_are_refused_for_what_is_wrong_with_them() {
     assert_eq!(admit(|it| it.prices.egress_microcredits_per_gib -= 1), Err(Terms));
     assert_eq!(admit(|it| it.prices.audit_microcredits -= 1), Err(Terms));
     assert_eq!(admit(|it| it.ends += 1), Err(Terms));
+    assert_eq!(admit(|it| it.hold_microcredits = 501), Err(Terms));
     assert_eq!(admit(|it| it.bytes_max = (2 << 30) + 1), Err(Terms));
     assert_eq!(admit(|it| it.bytes_max = (1 << 30) + 1), Err(Full));
     assert_eq!(admit(|it| (it.starts, it.ends) = (NOON - 601, NOON + DAY)), Err(Clock));
