@@ -34,7 +34,7 @@ use crate::provider::{DamageReport, Provider};
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
 use crate::vault::{self, Vault};
-use crate::witness::{Pages, Witness};
+use crate::witness::{Pages, Witness, known_forks};
 
 /// Requests of other nodes that are worked on at the same time.
 const SERVING_MAX: usize = 64;
@@ -132,7 +132,8 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         evidence: places.evidence(),
         for_others: config.ledger.witness_others,
         settled: tokio::sync::Notify::new(),
-        forks: Mutex::default(),
+        forks: Mutex::new(known_forks(&places.evidence())),
+        unproven: Mutex::default(),
     });
 
     let (reports, reported) = mpsc::channel(REPORTS_MAX);

@@ -464,7 +464,19 @@ impl Provider {
         else {
             return Err(Refused::new(Refusal::Invalid, "not a request for a receipt"));
         };
+        // No receipt is settled meanwhile: this one states a ledger that has to have the one before it
+        // (spec/ledger.md, "Evidence"), even if the disk was full when that came.
+        let _turn = self.turns.take(contract).await;
         let state = self.state_for_owner(from, contract).await?;
+        let (ledger, last) = (self.ledger.clone(), state.receipt.as_ref().map(|(_, note)| note.clone()));
+        let provider_head = blocking(move || {
+            if let Some(note) = last {
+                ledger.append(&note).map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(ledger.head())
+        })
+        .await?
+        .map_err(|message| Refused::new(Refusal::Quarantined, message))?;
         let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
         let sent = locked(&self.egress).get(&contract).copied().unwrap_or(0);
         let until =
@@ -481,7 +493,7 @@ impl Provider {
             evidence,
             owner_node: from,
             owner_head: (owner_size, owner_root),
-            provider_head: (self.ledger.len(), self.ledger.root()),
+            provider_head,
         };
         receipt.owed_microcredits = state
             .contract

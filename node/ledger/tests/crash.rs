@@ -214,7 +214,7 @@ fn a_checkpoint_that_is_not_this_ledgers_is_refused() {
             size: 0,
             root: empty_root(),
         };
-        SignedNote::sign(head.to_text(), &key(seed)).unwrap().to_bytes()
+        SignedNote::sign_as(head.to_text(), origin, &key(seed)).unwrap().to_bytes()
     };
     refused(&sign("another/ledger", 1));
     refused(&sign(ORIGIN, 2));

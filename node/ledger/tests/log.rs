@@ -83,7 +83,7 @@ fn checkpoints_are_signed_and_of_the_present_head() {
     for number in 0..3 {
         ledger.append(&text_note(number)).unwrap();
         let note = ledger.checkpoint().unwrap();
-        assert!(note.is_signed_by(&key(1).id()));
+        assert!(note.is_signed_as(ORIGIN, &key(1).id()));
         let head = Checkpoint::from_text(note.text()).unwrap();
         assert_eq!((head.origin.as_str(), head.size, head.root), (ORIGIN, number + 1, ledger.root()));
         assert_eq!(std::fs::read(dir.path().join("checkpoint")).unwrap(), note.to_bytes());

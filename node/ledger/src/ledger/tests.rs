@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use commonhold_format::statement::{AuditIntent, Statement};
 use tempfile::TempDir;
 
 use super::*;
+use crate::frame::HEADER;
 
 fn key() -> PartyKey {
     PartyKey::from_seed(&[1; 32])
@@ -30,7 +32,8 @@ fn open_with(
     dir: &TempDir,
     sync: impl Fn(&File) -> io::Result<()> + Send + std::marker::Sync + 'static,
 ) -> Ledger {
-    Ledger::open_with(dir.path(), key(), "test".to_owned(), Box::new(sync)).unwrap()
+    let disk = Disk { sync: Box::new(sync), ..Disk::default() };
+    Ledger::open_with(dir.path(), key(), "test".to_owned(), disk).unwrap()
 }
 
 #[test]
