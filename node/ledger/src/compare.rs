@@ -64,7 +64,9 @@ pub fn compare(a: &Log, b: &Log) -> Comparison {
     let receipts = Receipts::of([&of_a, &of_b]);
     if a.head.origin == b.head.origin {
         same_origin(a, b, &mut found);
-        stated_heads(if a.head.size < b.head.size { b } else { a }, &terms, &receipts, &mut found);
+        if found.evidence.is_empty() {
+            stated_heads(if a.head.size < b.head.size { b } else { a }, &terms, &receipts, &mut found);
+        }
     } else {
         stated_heads(a, &terms, &receipts, &mut found);
         stated_heads(b, &terms, &receipts, &mut found);

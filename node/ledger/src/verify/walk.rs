@@ -316,9 +316,9 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let Some(revision) = seen.revision(record.revision) else {
-            let is_later = seen.revisions.last().is_none_or(|last| last.sequence < record.revision);
-            let what = format!("the revision {} that it challenged is not here", record.revision);
-            self.gap(index, is_later, what);
+            // Whoever challenges a revision has logged it.
+            let what = format!("revision {}, which it challenged, does not stand before it", record.revision);
+            self.report.find(index, what);
             return Ok(());
         };
         if !answered {
