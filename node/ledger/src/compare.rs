@@ -122,7 +122,9 @@ impl<'a> Signed<'a> {
 }
 
 /// Receipts of both ledgers, by contract and sequence, each text once.
-struct Receipts<'a>(BTreeMap<ContractId, BTreeMap<u64, Vec<(Receipt, &'a SignedNote)>>>);
+struct Receipts<'a>(BTreeMap<ContractId, BySequence<'a>>);
+
+type BySequence<'a> = BTreeMap<u64, Vec<(Receipt, &'a SignedNote)>>;
 
 impl<'a> Receipts<'a> {
     fn of(ledgers: [&Signed<'a>; 2]) -> Self {

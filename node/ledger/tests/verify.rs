@@ -246,13 +246,14 @@ fn attack_27_an_audit_that_does_not_follow_from_its_evidence_is_named() {
         change(&mut changed);
         signed(Statement::AuditRecord(changed), &[&key(1)])
     };
-    let lies: [(&dyn Fn(&mut commonhold_format::statement::AuditRecord), &str); 5] = [
-        (&|it| it.nonce = [77; 32], "nonce does not fit"),
-        (&|it| it.leaves = 63, "the audit does not hold"),
-        (&|it| it.revision = 1, "another revision"),
-        (&|it| it.time = 1, "before the audit was announced"),
+    type Change = fn(&mut commonhold_format::statement::AuditRecord);
+    let lies: [(Change, &str); 5] = [
+        (|it| it.nonce = [77; 32], "nonce does not fit"),
+        (|it| it.leaves = 63, "the audit does not hold"),
+        (|it| it.revision = 1, "another revision"),
+        (|it| it.time = 1, "before the audit was announced"),
         (
-            &|it| {
+            |it| {
                 it.outcome = AuditOutcome::WrongBytes;
                 it.lost_chunks = 1;
                 it.leaves = 63;
@@ -261,7 +262,7 @@ fn attack_27_an_audit_that_does_not_follow_from_its_evidence_is_named() {
         ),
     ];
     for (change, words) in lies {
-        let note = again(change);
+        let note = again(&change);
         names(&lie(&trade, |notes| notes[record] = note.clone()), record, words);
         // Whether its evidence is at hand or not, as far as that is possible.
         if !words.contains("does not hold") {
