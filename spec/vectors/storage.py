@@ -184,6 +184,65 @@ def inclusion():
     bad("rs-merkle-surplus", "rs_merkle 1.5 ignores hashes beyond the path", "length",
         top=other_top, size=8, index=2, leaf=other[2], hashes=path(other, 2) + [other[0]] * 2)
 
+    # One fault in each, for leaves on the left, in the middle and at the edge of trees of several shapes.
+    for size, index in [(1, 0), (7, 3), (8, 0), (6, 5), (300, 299)]:
+        leaves, top = tree(size)
+        good = path(leaves, index)
+        faults = [(f"root-{name}", f"{what} as the root", {"top": value})
+                  for name, what, value in [("random", "some hash", sha(b"some hash")),
+                                            ("empty", "the root of nothing", sha()), ("zeros", "zeros", bytes(32))]]
+        faults += [(f"leaf-{name}", f"{what} as the leaf", {"leaf": value})
+                   for name, what, value in [("random", "some hash", sha(b"some hash")), ("zeros", "zeros", bytes(32)),
+                                             ("empty", "the hash of an empty leaf", leaf_hash(b""))]]
+        faults += [(f"index-{value}", "another index", {"index": value})
+                   for value in sorted({index - 1, index + 1, index ^ 2, size}) if value >= 0]
+        faults += [(f"size-{value}", "another size", {"size": value})
+                   for value in sorted({0, size // 2, size - 1, size + 1, size * 2} - {size})]
+        for name, what, surplus in [("empty-root", "the root of nothing", sha()), ("root", "the root", top),
+                                    ("leaf", "the leaf", leaves[index]), ("zeros", "zeros", bytes(32))]:
+            faults += [(f"{name}-behind", f"{what} behind the path", {"hashes": good + [surplus]}),
+                       (f"{name}-in-front", f"{what} before the path", {"hashes": [surplus] + good})]
+        for at in range(len(good)):
+            flipped = good[at][:31] + bytes([good[at][31] ^ 1])
+            faults += [(f"flipped-{at}", f"one bit of hash {at} differs", {"hashes": good[:at] + [flipped] + good[at + 1:]}),
+                       (f"removed-{at}", f"hash {at} is missing", {"hashes": good[:at] + good[at + 1:]}),
+                       (f"twice-{at}", f"hash {at} stands twice", {"hashes": good[:at + 1] + good[at:]})]
+        if len(good) > 1:
+            faults += [("swapped", "the last two hashes have changed places",
+                        {"hashes": good[:-2] + [good[-1], good[-2]]}),
+                       ("emptied", "no path", {"hashes": []})]
+        for name, what, change in faults:
+            fields = {"top": top, "size": size, "index": index, "leaf": leaves[index], "hashes": good, **change}
+            found = climb(fields["top"], fields["size"], fields["index"], fields["leaf"], fields["hashes"])
+            # A path alone does not fix the size (see ok-6-of-7-as-3-of-4).
+            assert found != "ok" or name.startswith("size-"), (size, index, name)
+            verdict = "ok" if found == "ok" else "bad"
+            add(f"{verdict}-{index}-of-{size}-{name}", f"leaf {index} of {size}: {what}", found, **fields)
+
+
+def climb(top, size, index, leaf, hashes):
+    """What a verifier has to say: from the top down, as RFC 6962 defines PATH."""
+    if index >= size:
+        return "out-of-range"
+
+    def needed(at, count):
+        if count == 1:
+            return 0
+        middle = split(count)
+        return 1 + (needed(at, middle) if at < middle else needed(at - middle, count - middle))
+
+    def up(at, count, rest):
+        if count == 1:
+            return leaf
+        middle = split(count)
+        if at < middle:
+            return node_hash(up(at, middle, rest[:-1]), rest[-1])
+        return node_hash(rest[-1], up(at - middle, count - middle, rest[:-1]))
+
+    if len(hashes) != needed(index, size):
+        return "length"
+    return "ok" if up(index, size, list(hashes)) == top else "root"
+
 
 # --- Inventory ---
 
@@ -671,6 +730,49 @@ def consistency():
         if len(proof) > 1:
             bad("reordered", "the first two hashes have changed places", lead,
                 proof=[proof[1], proof[0]] + proof[2:])
+    # One fault in each, for pairs of sizes of several shapes.
+    for old, new in [(1, 2), (2, 3), (3, 4), (5, 8), (8, 9), (128, 300)]:
+        _, _, old_root, new_root, proof = good(old, new)
+        faults = [(f"old-size-{value}", "another older size", {"old": value})
+                  for value in sorted({0, old - 1, old + 1, old ^ 2, new} - {old})]
+        faults += [(f"new-size-{value}", "another newer size", {"new": value})
+                   for value in sorted({0, new // 2, new - 1, new + 1, new * 2} - {new})]
+        for side in ("old", "new"):
+            faults += [(f"{side}-root-{name}", f"{what} as the {side}er root", {f"{side}_root": value})
+                       for name, what, value in [("empty", "the root of nothing", sha()), ("zeros", "zeros", bytes(32)),
+                                                 ("random", "some hash", sha(b"some hash"))]]
+        faults += [("roots-swapped", "the roots have changed places", {"old_root": new_root, "new_root": old_root}),
+                   ("roots-equal", "the newer root twice", {"old_root": new_root}),
+                   ("roots-equal-no-proof", "the newer root twice, and no proof", {"old_root": new_root, "proof": []}),
+                   ("no-proof", "no proof", {"proof": []})]
+        for name, what, surplus in [("empty-root", "the root of nothing", sha()), ("old-root", "the older root", old_root),
+                                    ("new-root", "the newer root", new_root), ("zeros", "zeros", bytes(32))]:
+            faults += [(f"{name}-behind", f"{what} behind the proof", {"proof": proof + [surplus]}),
+                       (f"{name}-in-front", f"{what} before the proof", {"proof": [surplus] + proof})]
+        for at in range(len(proof)):
+            flipped = proof[at][:31] + bytes([proof[at][31] ^ 1])
+            faults += [(f"flipped-{at}", f"one bit of hash {at} differs", {"proof": proof[:at] + [flipped] + proof[at + 1:]}),
+                       (f"removed-{at}", f"hash {at} is missing", {"proof": proof[:at] + proof[at + 1:]}),
+                       (f"twice-{at}", f"hash {at} stands twice", {"proof": proof[:at + 1] + proof[at:]})]
+        if len(proof) > 1:
+            faults.append(("swapped", "the last two hashes have changed places",
+                           {"proof": proof[:-2] + [proof[-1], proof[-2]]}))
+        for name, what, change in faults:
+            fields = {"old": old, "new": new, "old_root": old_root, "new_root": new_root, "proof": proof, **change}
+            found = continues(**fields)
+            # A proof alone does not fix the sizes, which come from signed heads.
+            assert found != "ok" or "size" in name, (old, new, name)
+            verdict = "ok" if found == "ok" else "bad"
+            add(f"{verdict}-{old}-to-{new}-{name}", f"{old} to {new}: {what}", found, **fields)
+    for size in [0, 1, 8]:
+        _, _, top, _, _ = good(size, size)
+        for name, change in {"surplus": {"proof": [top]}, "other-old": {"old_root": sha(b"x")},
+                             "other-new": {"new_root": sha(b"x")},
+                             "both-other": {"old_root": sha(b"x"), "new_root": sha(b"x")}}.items():
+            fields = {"old": size, "new": size, "old_root": top, "new_root": top, "proof": [], **change}
+            found = continues(**fields)
+            if found != "ok":
+                add(f"bad-{size}-to-{size}-{name}", f"{size} to {size}: {name}", found, **fields)
     _, _, six, eight, proof = good(6, 8)
     add("bad-size-old", "the proof of 6 for 5", "length", 5, 8, six, eight, proof)
     add("bad-size-new", "the proof to 8 for 9", "length", 6, 9, six, eight, proof)
@@ -680,6 +782,37 @@ def consistency():
     add("bad-from-nothing-root", "the root of nothing is not this", "old-root", 0, 8, six, eight, [])
     add("bad-forked", "two trees of 6 and 8 that differ in entry 2", "old-root", 6, 8,
         root(leaves[:2] + [sha(b"x")] + leaves[3:6]), eight, proof)
+
+
+def continues(old, new, old_root, new_root, proof):
+    """What a verifier has to say: from the top down, as RFC 6962 defines PROOF."""
+    if old > new:
+        return "shrunk"
+
+    def needed(at, count, whole):
+        if at == count:
+            return 0 if whole else 1
+        middle = split(count)
+        return 1 + (needed(at, middle, whole) if at <= middle else needed(at - middle, count - middle, False))
+
+    if len(proof) != (needed(old, new, True) if old > 0 else 0):
+        return "length"
+    if old in (0, new):
+        leads_to = sha() if old == 0 else new_root
+        return "ok" if old_root == leads_to else "old-root"
+
+    def both(at, count, whole, rest):
+        if at == count:
+            return (old_root, old_root) if whole else (rest[-1], rest[-1])
+        middle = split(count)
+        if at <= middle:
+            older, newer = both(at, middle, whole, rest[:-1])
+            return older, node_hash(newer, rest[-1])
+        older, newer = both(at - middle, count - middle, False, rest[:-1])
+        return node_hash(rest[-1], older), node_hash(rest[-1], newer)
+
+    older, newer = both(old, new, True, list(proof))
+    return "old-root" if older != old_root else "new-root" if newer != new_root else "ok"
 
 
 def subproof_left(leaves):

@@ -37,7 +37,7 @@ use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
 use crate::vault::{self, Vault};
 use crate::verdicts::Verdicts;
-use crate::witness::{Pages, Witness};
+use crate::witness::{Pages, Witness, known_forks};
 
 /// Requests of other nodes that are worked on at the same time.
 const SERVING_MAX: usize = 64;
@@ -135,7 +135,8 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         evidence: places.evidence(),
         for_others: config.ledger.witness_others,
         settled: tokio::sync::Notify::new(),
-        forks: Mutex::default(),
+        forks: Mutex::new(known_forks(&places.evidence())),
+        unproven: Mutex::default(),
     });
 
     let egress: Arc<Mutex<HashMap<_, _>>> = Arc::default();

@@ -547,6 +547,9 @@ impl Provider {
         else {
             return Err(Refused::new(Refusal::Invalid, "not a request for a receipt"));
         };
+        // No receipt is settled meanwhile: this one states a ledger that has to have the one before it
+        // (spec/ledger.md, "Evidence"), even if the disk was full when that came.
+        let _turn = self.turns.take(contract).await;
         let state = self.state_for_owner(from, contract).await?;
         if state.given_up && unix_seconds() < state.contract.ends {
             return Err(Refused::new(
@@ -554,6 +557,15 @@ impl Provider {
                 "this contract was given up: nothing more is owed under it",
             ));
         }
+        let (ledger, last) = (self.ledger.clone(), state.receipt.as_ref().map(|(_, note)| note.clone()));
+        let provider_head = blocking(move || {
+            if let Some(note) = last {
+                ledger.append(&note).map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(ledger.head())
+        })
+        .await?
+        .map_err(|message| Refused::new(Refusal::Quarantined, message))?;
         let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
         let sent = locked(&self.egress).get(&contract).copied().unwrap_or(0);
         let until = settlement::receipt_end(&state.contract, previous, unix_seconds());
@@ -565,7 +577,7 @@ impl Provider {
             evidence,
             owner_node: from,
             owner_head: (owner_size, owner_root),
-            provider_head: self.ledger.head(),
+            provider_head,
         };
         let receipt = settlement::draw_receipt(&state.contract, previous, &tally, until)
             .ok_or_else(|| Refused::new(Refusal::Invalid, "the totals overflow"))?;

@@ -4,8 +4,8 @@
 //! Invariant: this node cosigns a head only when it continues every head of that ledger that it saw,
 //! and only after that head is on its disk. A fork leaves a file of evidence that anybody can check.
 
-use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use commonhold_format::wire::{Refusal, Request, Response};
 use commonhold_gateway::LedgerPages;
 use commonhold_ledger::Ledger;
 use commonhold_ledger::compare::Evidence;
-use commonhold_ledger::heads::{Heads, Seen};
+use commonhold_ledger::heads::{HEADS_MAX, HEADS_OF_STRANGERS_MAX, Heads, Seen};
 use commonhold_net::Net;
+use data_encoding::HEXLOWER;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
@@ -59,11 +60,26 @@ pub struct Witness {
     pub for_others: bool,
     /// Told when a receipt was settled, or when somebody looked at the ledger.
     pub settled: Notify,
-    /// Files of evidence that were written since the node was started.
+    /// Files of evidence of forks ([`known_forks`], and those that came since).
     pub forks: Mutex<Vec<PathBuf>>,
+    /// Ledgers that showed a head with a wrong proof, and no right one since.
+    pub unproven: Mutex<BTreeSet<String>>,
 }
 
 type Refused = (Refusal, String);
+
+/// How the name of a file with evidence of a fork begins.
+const FORK_PREFIX: &str = "fork-";
+
+/// The evidence of forks that was found before this node was started.
+pub fn known_forks(evidence: &Path) -> Vec<PathBuf> {
+    let Ok(files) = std::fs::read_dir(evidence) else { return Vec::new() };
+    let is_one = |file: &PathBuf| {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with(FORK_PREFIX) && name.ends_with(".tar")
+    };
+    files.filter_map(|file| Some(file.ok()?.path())).filter(is_one).collect()
+}
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|_| "an internal task failed".to_owned())
@@ -84,11 +100,13 @@ impl Witness {
         if node != from {
             return Err((Refusal::Forbidden, "the head is of another node's ledger".to_owned()));
         }
-        if !self.for_others && !self.counterparties().contains(&party) {
+        let is_counterparty = self.counterparties().contains(&party);
+        if !self.for_others && !is_counterparty {
             return Err((Refusal::Terms, "this node cosigns for those it has contracts with".to_owned()));
         }
         let origin = head.origin.clone();
-        match self.take(&note, old, proof).await.map_err(|why| (Refusal::Other, why))? {
+        let room = if is_counterparty { HEADS_MAX } else { HEADS_OF_STRANGERS_MAX };
+        match self.take(&note, old, proof, room).await.map_err(|why| (Refusal::Other, why))? {
             Seen::Continues => {}
             Seen::Elsewhere { size } => return Ok(Response::Cosigned { size, checkpoint: Vec::new() }),
             Seen::Older { size } => {
@@ -128,24 +146,46 @@ impl Witness {
         contracts.flat_map(|state| [state.contract.owner, state.contract.provider]).collect()
     }
 
-    async fn take(&self, note: &SignedNote, old: u64, proof: Vec<[u8; 32]>) -> Result<Seen, String> {
+    async fn take(
+        &self,
+        note: &SignedNote,
+        old: u64,
+        proof: Vec<[u8; 32]>,
+        room: usize,
+    ) -> Result<Seen, String> {
         let (heads, taken) = (self.heads.clone(), note.clone());
-        let seen =
-            blocking(move || heads.take(&taken, old, &proof)).await?.map_err(|error| error.to_string())?;
-        if let Seen::Forked(evidence) = &seen {
-            self.keep_fork(evidence);
+        let seen = blocking(move || heads.take(&taken, old, &proof, room))
+            .await?
+            .map_err(|error| error.to_string())?;
+        let origin = || Checkpoint::from_text(note.text()).map(|head| head.origin).unwrap_or_default();
+        let unproven = || self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
+        match &seen {
+            Seen::Forked(evidence) => self.keep_fork(&origin(), evidence),
+            Seen::Unproven(why) => {
+                tracing::error!(origin = origin(), why, "a ledger does not continue the head that was seen");
+                unproven().insert(origin());
+            }
+            Seen::Continues => {
+                unproven().remove(&origin());
+            }
+            Seen::Elsewhere { .. } | Seen::Older { .. } | Seen::Full => {}
         }
         Ok(seen)
     }
 
-    fn keep_fork(&self, evidence: &Evidence) {
+    fn keep_fork(&self, origin: &str, evidence: &Evidence) {
         let mut bytes = Vec::new();
         if let Err(why) = evidence.write(&mut bytes) {
             tracing::error!(why, "evidence of a fork could not be written");
             return;
         }
-        let name = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)[..8]);
-        let file = self.evidence.join(format!("fork-{name}.tar"));
+        // One file for each ledger: whoever has forked it once may do so again and again.
+        let file =
+            self.evidence.join(format!("{FORK_PREFIX}{}.tar", HEXLOWER.encode(&Sha256::digest(origin)[..8])));
+        let mut forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner);
+        if forks.contains(&file) {
+            return;
+        }
         let kept = std::fs::create_dir_all(&self.evidence)
             .map_err(anyhow::Error::from)
             .and_then(|()| Ok(write_durably(&file, &bytes, 0o644)?));
@@ -155,10 +195,7 @@ impl Witness {
                 tracing::error!(%error, %evidence, "a ledger was forked, and the evidence could not be kept")
             }
         }
-        let mut forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner);
-        if !forks.contains(&file) {
-            forks.push(file);
-        }
+        forks.push(file);
     }
 
     /// Shows the head again and again: to the DHT, and to peers for their cosignatures.
@@ -286,7 +323,7 @@ impl Witness {
                 Err(_) => return Ok(()),
             }
         };
-        match self.take(&note, old, proof).await? {
+        match self.take(&note, old, proof, HEADS_MAX).await? {
             Seen::Continues | Seen::Older { .. } | Seen::Elsewhere { .. } | Seen::Full => Ok(()),
             Seen::Unproven(why) => Err(why),
             Seen::Forked(evidence) => Err(evidence.to_string()),
@@ -302,7 +339,14 @@ impl Witness {
                 file.display()
             )
         };
-        forks.iter().map(say).collect()
+        let unproven = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubt = |origin: &String| {
+            format!(
+                "{origin} shows a ledger that does not continue the one it showed before, and proves nothing: it is \
+                 cosigned no more; get a copy of both with `commonhold ledger bundle` and compare them"
+            )
+        };
+        forks.iter().map(say).chain(unproven.iter().map(doubt)).collect()
     }
 
     /// How many parties cosigned the head that is shown.

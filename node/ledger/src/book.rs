@@ -7,7 +7,7 @@
 //! reported. Both parties derive the same balance from the same notes, with opposite signs. Not here:
 //! who was right.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use commonhold_format::ids::{ContractId, PartyId};
 use commonhold_format::note::SignedNote;
@@ -111,7 +111,7 @@ impl Subject {
     }
 
     /// The two parties that have to sign; `contract` is that of revisions and receipts.
-    fn signers(&self, contract: Option<&Contract>) -> Option<[PartyId; 2]> {
+    pub(crate) fn signers(&self, contract: Option<&Contract>) -> Option<[PartyId; 2]> {
         match self {
             Self::Revision(id) | Self::Receipt(id) => {
                 contract.filter(|it| it.id() == *id).map(|it| [it.owner, it.provider])
@@ -164,7 +164,7 @@ impl Conflict {
 
 /// Subject and sequence of a numbered note; `None` for any other. Signatures are not looked at.
 pub fn numbered(note: &SignedNote) -> Option<(Subject, u64)> {
-    match key_of(note)? {
+    match Key::of(note)? {
         Key::Numbered(subject, sequence) => Some((subject, sequence)),
         Key::Contract(_) => None,
     }
@@ -182,27 +182,33 @@ pub fn binds(note: &SignedNote, contract: Option<&SignedNote>) -> bool {
         .is_some_and(|parties| parties.iter().all(|party| note.is_signed_by(party)))
 }
 
-/// What an entry is about.
+/// What an entry is about, as far as the book needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
+pub(crate) enum Key {
     Contract(ContractId),
     Numbered(Subject, u64),
 }
 
-fn key_of(note: &SignedNote) -> Option<Key> {
-    Some(match Statement::of(note).ok()? {
-        Statement::Contract(contract) => Key::Contract(contract.id()),
-        Statement::Revision(it) => Key::Numbered(Subject::Revision(it.contract), it.sequence),
-        Statement::Receipt(it) => Key::Numbered(Subject::Receipt(it.contract), it.sequence),
-        Statement::Payment(Payment { payer, payee, sequence, .. }) => {
-            Key::Numbered(Subject::Payment { payer, payee }, sequence)
-        }
-        Statement::Trust(it) => {
-            let (guarantor, creditor, debtor) = (it.guarantor, it.creditor, it.debtor);
-            Key::Numbered(Subject::Trust { guarantor, creditor, debtor }, it.sequence)
-        }
-        Statement::AuditIntent(_) | Statement::AuditRecord(_) | Statement::Claim(_) => return None,
-    })
+impl Key {
+    pub(crate) fn of(note: &SignedNote) -> Option<Self> {
+        Self::of_statement(&Statement::of(note).ok()?)
+    }
+
+    pub(crate) fn of_statement(statement: &Statement) -> Option<Self> {
+        Some(match statement {
+            Statement::Contract(contract) => Self::Contract(contract.id()),
+            Statement::Revision(it) => Self::Numbered(Subject::Revision(it.contract), it.sequence),
+            Statement::Receipt(it) => Self::Numbered(Subject::Receipt(it.contract), it.sequence),
+            Statement::Payment(Payment { payer, payee, sequence, .. }) => {
+                Self::Numbered(Subject::Payment { payer: *payer, payee: *payee }, *sequence)
+            }
+            Statement::Trust(it) => {
+                let (guarantor, creditor, debtor) = (it.guarantor, it.creditor, it.debtor);
+                Self::Numbered(Subject::Trust { guarantor, creditor, debtor }, it.sequence)
+            }
+            Statement::AuditIntent(_) | Statement::AuditRecord(_) | Statement::Claim(_) => return None,
+        })
+    }
 }
 
 fn signed_contract(
@@ -220,11 +226,11 @@ fn signed_contract(
     }
 }
 
-/// Entries that claim a sequence.
-type Sequences = BTreeMap<u64, Vec<u64>>;
+/// Sequences, each with an entry that claims it.
+type Sequences = BTreeSet<(u64, u64)>;
 
 /// Where contracts and numbered notes stand in the log. Signatures are checked when something is
-/// derived, not here. About 60 bytes for each of these entries.
+/// derived, not here. About 25 bytes for each of these entries.
 #[derive(Default)]
 pub(crate) struct Book {
     contracts: HashMap<ContractId, Vec<u64>>,
@@ -232,13 +238,12 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn add(&mut self, index: u64, note: &SignedNote) {
-        match key_of(note) {
-            Some(Key::Contract(id)) => self.contracts.entry(id).or_default().push(index),
-            Some(Key::Numbered(subject, sequence)) => {
-                self.numbered.entry(subject).or_default().entry(sequence).or_default().push(index);
+    pub(crate) fn add(&mut self, index: u64, key: Key) {
+        match key {
+            Key::Contract(id) => self.contracts.entry(id).or_default().push(index),
+            Key::Numbered(subject, sequence) => {
+                self.numbered.entry(subject).or_default().insert((sequence, index));
             }
-            None => {}
         }
     }
 
@@ -257,21 +262,25 @@ impl Book {
     /// The highest sequence of a subject below `bound` (or of all), and the entries that claim it.
     fn below(&self, subject: &Subject, bound: Option<u64>) -> Option<(u64, Vec<u64>)> {
         let sequences = self.numbered.get(subject)?;
-        let (sequence, entries) = match bound {
-            Some(bound) => sequences.range(..bound).next_back()?,
-            None => sequences.last_key_value()?,
+        let (sequence, _) = match bound {
+            Some(bound) => sequences.range(..(bound, 0)).next_back()?,
+            None => sequences.last()?,
         };
-        Some((*sequence, entries.clone()))
+        let entries = sequences.range((*sequence, 0)..=(*sequence, u64::MAX));
+        Some((*sequence, entries.map(|(_, entry)| *entry).collect()))
     }
 
     /// The entries of a subject, by sequence.
     fn sequences(&self, subject: &Subject) -> Vec<Vec<u64>> {
-        self.numbered.get(subject).map_or_else(Vec::new, |all| all.values().cloned().collect())
+        let claims: Vec<&(u64, u64)> = self.numbered.get(subject).into_iter().flatten().collect();
+        let same = claims.chunk_by(|a, b| a.0 == b.0);
+        same.map(|same| same.iter().map(|(_, entry)| *entry).collect()).collect()
     }
 
     /// The last entry that claims a sequence.
     fn at(&self, subject: &Subject, sequence: u64) -> Option<u64> {
-        self.numbered.get(subject)?.get(&sequence)?.last().copied()
+        let claims = self.numbered.get(subject)?.range((sequence, 0)..=(sequence, u64::MAX));
+        claims.last().map(|(_, entry)| *entry)
     }
 
     /// Payments with `party` at one end.
@@ -291,13 +300,15 @@ impl Book {
 
     /// Subjects and sequences that more than one entry claims.
     fn contested(&self) -> Vec<(Subject, u64, Vec<u64>)> {
-        let all = self.numbered.iter();
-        let sequences =
-            all.flat_map(|(subject, it)| it.iter().map(move |(n, entries)| (*subject, *n, entries)));
-        sequences
-            .filter(|it| it.2.len() > 1)
-            .map(|(subject, n, entries)| (subject, n, entries.clone()))
-            .collect()
+        let mut contested = Vec::new();
+        for (subject, sequences) in &self.numbered {
+            let claims: Vec<&(u64, u64)> = sequences.iter().collect();
+            let same = claims.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1);
+            contested.extend(
+                same.map(|same| (*subject, same[0].0, same.iter().map(|(_, entry)| *entry).collect())),
+            );
+        }
+        contested
     }
 }
 

@@ -68,6 +68,18 @@ pub enum LedgerError {
         /// What is wrong with it.
         why: String,
     },
+    /// The head of another node's ledger cannot be used.
+    #[error(
+        "{} is not the head of a ledger ({why}): restore it from a backup; without it this node may cosign another \
+         history of that ledger",
+        file.display()
+    )]
+    Head {
+        /// The file, or the folder of heads for one that came from elsewhere.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The note is longer than notes may be.
     #[error("a note of {bytes} bytes is longer than the {max} that a ledger takes")]
     NoteTooLong {

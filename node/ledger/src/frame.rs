@@ -44,8 +44,3 @@ impl FrameHead {
         note.len() == self.len as usize && crc32c::crc32c(note) == self.crc
     }
 }
-
-/// The whole frame of a note of at most [`NOTE_LEN_MAX`] bytes.
-pub(crate) fn frame(note: &[u8]) -> Vec<u8> {
-    [&FrameHead::of(note).to_bytes(), note].concat()
-}

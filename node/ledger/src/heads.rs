@@ -6,23 +6,27 @@
 //! accepted, through any crash. Not here: how heads get here, and what is done about a fork.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use commonhold_format::log::verify_consistency;
-use commonhold_format::note::SignedNote;
+use commonhold_format::log::{older_root, verify_consistency};
+use commonhold_format::note::{NOTE_LEN_MAX, SignedNote};
 use commonhold_format::statement::Checkpoint;
-use commonhold_format::tree::Hash;
+use commonhold_format::tree::{Hash, empty_root};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint;
-use crate::compare::{Evidence, Stated};
 use crate::error::LedgerError;
+use crate::evidence::{Evidence, Stated};
 
 /// Most ledgers whose heads are kept.
 pub const HEADS_MAX: usize = 4096;
+/// Most of them for whoever asks: the rest is kept for those with whom this node has a contract, so
+/// that strangers cannot crowd them out.
+pub const HEADS_OF_STRANGERS_MAX: usize = 3072;
 
 /// The heads that this node saw. Calls block on the disk.
 #[derive(Debug)]
@@ -46,7 +50,7 @@ pub enum Seen {
         /// Entries of the head that was seen.
         size: u64,
     },
-    /// The proof is wrong.
+    /// The proof is wrong, and does not show why.
     Unproven(String),
     /// The ledger has two histories, and this proves it.
     Forked(Box<Evidence>),
@@ -58,19 +62,24 @@ impl Heads {
     /// Opens the folder with the heads, or starts one.
     ///
     /// # Errors
-    /// [`LedgerError::Io`]; [`LedgerError::Checkpoint`] when a file in it is not what was written.
+    /// [`LedgerError::Io`]; [`LedgerError::Head`] when a file in it is not what was written: a witness
+    /// that forgets a head may cosign another history.
     pub fn open(dir: &Path) -> Result<Self, LedgerError> {
         fs::create_dir_all(dir).map_err(LedgerError::io("create", dir))?;
         let mut seen = HashMap::new();
         for entry in fs::read_dir(dir).map_err(LedgerError::io("read", dir))? {
             let file = entry.map_err(LedgerError::io("read", dir))?.path();
+            // What a crash left of one that was being written ends in .tmp.
             if file.extension().is_none_or(|extension| extension != "note") {
                 continue;
             }
-            let bytes = fs::read(&file).map_err(LedgerError::io("read", &file))?;
-            let refused = |why: String| LedgerError::Checkpoint { file: file.clone(), why };
+            let bytes = read(&file).map_err(LedgerError::io("read", &file))?;
+            let refused = |why: String| LedgerError::Head { file: file.clone(), why };
             let note = SignedNote::parse(&bytes).map_err(|error| refused(error.to_string()))?;
             let (head, ..) = Checkpoint::of_ledger(&note).map_err(refused)?;
+            if file.file_name().is_none_or(|name| name != file_name(&head.origin).as_str()) {
+                return Err(refused(format!("it is about {}", head.origin)));
+            }
             seen.insert(head.origin.clone(), (head, note));
         }
         Ok(Self { dir: dir.to_owned(), seen: Mutex::new(seen) })
@@ -82,18 +91,27 @@ impl Heads {
     }
 
     /// Takes a head, with the proof that it continues the one of `old` entries (0, and no proof, for the
-    /// first).
+    /// first). The head of a ledger that was not seen before is kept while fewer than `room` are.
     ///
     /// # Errors
-    /// [`LedgerError::Checkpoint`] when the note is no head signed by its own ledger's key,
+    /// [`LedgerError::Head`] when the note is no head signed by its own ledger's key,
     /// [`LedgerError::Io`] when it could not be kept.
-    pub fn take(&self, note: &SignedNote, old: u64, proof: &[Hash]) -> Result<Seen, LedgerError> {
-        let (head, ..) = Checkpoint::of_ledger(note)
-            .map_err(|why| LedgerError::Checkpoint { file: self.dir.clone(), why })?;
+    pub fn take(
+        &self,
+        note: &SignedNote,
+        old: u64,
+        proof: &[Hash],
+        room: usize,
+    ) -> Result<Seen, LedgerError> {
+        let (head, ..) =
+            Checkpoint::of_ledger(note).map_err(|why| LedgerError::Head { file: self.dir.clone(), why })?;
+        if head.size == 0 && head.root != empty_root() {
+            return Ok(Seen::Unproven("it has no entries, and another root than nothing has".to_owned()));
+        }
         // Held to the end: two heads of one ledger are judged one after the other.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.get(&head.origin) {
-            None if seen.len() >= HEADS_MAX => return Ok(Seen::Full),
+            None if seen.len() >= room.min(HEADS_MAX) => return Ok(Seen::Full),
             None if old > 0 => return Ok(Seen::Elsewhere { size: 0 }),
             None => {}
             Some((last, _)) if head.size < last.size => return Ok(Seen::Older { size: last.size }),
@@ -101,22 +119,37 @@ impl Heads {
                 if head.root == last.root {
                     return Ok(Seen::Continues);
                 }
-                let stated = Stated::Head(stated.clone());
-                let (root, proof) = (head.root, Vec::new());
-                let fork = Evidence::Fork { stated, head: note.clone(), root, proof };
-                return Ok(Seen::Forked(Box::new(fork)));
+                return Ok(forked(stated, note, head.root, Vec::new()));
             }
             Some((last, _)) if old != last.size => return Ok(Seen::Elsewhere { size: last.size }),
-            Some((last, _)) => {
-                if let Err(why) = verify_consistency((last.size, &last.root), (head.size, &head.root), proof)
-                {
-                    return Ok(Seen::Unproven(why.to_string()));
+            Some((last, stated)) => {
+                let (before, after) = ((last.size, &last.root), (head.size, &head.root));
+                if let Err(why) = verify_consistency(before, after, proof) {
+                    // The proof of another history shows which root that has.
+                    return Ok(match older_root(last.size, after, proof) {
+                        Some(root) if root != last.root => forked(stated, note, root, proof.to_vec()),
+                        _ => Seen::Unproven(why.to_string()),
+                    });
                 }
             }
         }
-        let name = format!("{}.note", HEXLOWER.encode(&Sha256::digest(head.origin.as_bytes())));
-        checkpoint::save(&self.dir, &name, note)?;
+        checkpoint::save(&self.dir, &file_name(&head.origin), note)?;
         seen.insert(head.origin.clone(), (head, note.clone()));
         Ok(Seen::Continues)
     }
+}
+
+fn forked(stated: &SignedNote, head: &SignedNote, root: Hash, proof: Vec<Hash>) -> Seen {
+    let stated = Stated::Head(stated.clone());
+    Seen::Forked(Box::new(Evidence::Fork { stated, head: head.clone(), root, proof }))
+}
+
+fn file_name(origin: &str) -> String {
+    format!("{}.note", HEXLOWER.encode(&Sha256::digest(origin.as_bytes())))
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(NOTE_LEN_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -1,35 +1,36 @@
-//! The ledger itself: open, append with shared syncs, read, derive.
+//! The ledger itself: open, append, read, derive, sign heads.
 //!
-//! Invariant: `durable` counts the entries that a sync has covered; the tree, the book, the length,
-//! the root, checkpoints and reads show those and no others. One thread at a time syncs; the others
-//! wait for it and share its result. After a failed sync nothing is appended any more.
+//! Invariant: the state shows durable entries and no others ([`queue`] has those on their way), so
+//! neither a root nor a signed head ever covers what a crash could take away. The head that others are
+//! shown only grows. Not here: how entries get to the disk ([`queue`]) and what a crash leaves there
+//! ([`recovery`]).
+
+mod queue;
+mod recovery;
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use commonhold_format::ids::PartyId;
 use commonhold_format::keys::PartyKey;
 use commonhold_format::log::{TILE_WIDTH, TileId, encode_entries};
-use commonhold_format::note::{NOTE_LEN_MAX, SignedNote};
+use commonhold_format::note::SignedNote;
 use commonhold_format::statement::{Checkpoint, Contract, Payment, Revision, Statement, Trust};
-use commonhold_format::tree::{GrowingTree, Hash, leaf_hash};
+use commonhold_format::tree::{GrowingTree, Hash};
 
+use self::queue::{Disk, Prepared, Queue, Ticket};
 use crate::book::{Account, Balance, Book, Conflict, Notes, Subject};
 use crate::checkpoint::{self, CHECKPOINT, PUBLISHED};
 use crate::error::LedgerError;
-use crate::frame::{FRAME_HEAD_LEN, FrameHead, HEADER, frame};
-use crate::scan::{End, scan};
+use crate::frame::FrameHead;
 
 /// Most entries that one read returns: with the longest notes 16 MiB.
 pub const ENTRIES_PAGE_MAX: usize = 1024;
 
 const LOG: &str = "log";
-
-/// Makes written bytes durable: `fdatasync`, except in tests of what happens when it fails.
-type Sync = Box<dyn Fn(&File) -> io::Result<()> + Send + std::marker::Sync>;
 
 /// A node's ledger; cheap to clone. All calls block on the disk.
 ///
@@ -47,31 +48,29 @@ struct Inner {
     origin: String,
     // The handle that appends and holds the lock.
     log: File,
-    sync: Sync,
+    disk: Disk,
     // The handle that reads, with its own position.
     reader: Mutex<File>,
     state: Mutex<State>,
-    // Signalled after every sync.
-    synced: Condvar,
     // The checkpoint on disk; held while one is written, so that an older one never replaces a newer.
     saved: Mutex<Option<(Checkpoint, SignedNote)>>,
-    // The checkpoint that others are shown, with their cosignatures; on disk too.
+    // The checkpoint that others are shown, with their cosignatures; on disk too. Held while one is
+    // written, likewise.
     published: Mutex<Option<(Checkpoint, SignedNote)>>,
 }
 
+/// The durable entries, and the queue of those that are on their way to the disk.
 #[derive(Default)]
 struct State {
-    // Where each written entry's note stands in the file.
+    // Where each entry's note stands in the file.
     places: Vec<Place>,
-    // By leaf hash, entries that are written; of identical notes the first.
+    // By leaf hash; of identical notes the first.
     by_hash: HashMap<Hash, u64>,
-    // Leaf hash and note of the entries that are written and not yet durable.
-    waiting: Vec<(Hash, SignedNote)>,
-    // The durable entries.
     tree: GrowingTree,
     book: Book,
-    written_len: u64,
-    syncing: bool,
+    // Where the log ends: behind the last durable entry.
+    durable_len: u64,
+    queue: Queue,
     stopped: Option<String>,
 }
 
@@ -84,14 +83,6 @@ struct Place {
 impl State {
     fn durable(&self) -> u64 {
         self.tree.len()
-    }
-
-    /// Counts the first `count` waiting entries as durable.
-    fn settle(&mut self, count: usize) {
-        for (hash, note) in self.waiting.drain(..count) {
-            self.book.add(self.tree.len(), &note);
-            self.tree.push(hash);
-        }
     }
 }
 
@@ -106,14 +97,14 @@ impl Ledger {
     /// [`LedgerError::Truncated`], [`LedgerError::Altered`], [`LedgerError::Io`]. None of them removes
     /// or changes a byte that is there.
     pub fn open(dir: &Path, key: PartyKey, origin: String) -> Result<Self, LedgerError> {
-        Self::open_with(dir, key, origin, Box::new(File::sync_data))
+        Self::open_with(dir, key, origin, Disk::default())
     }
 
     pub(crate) fn open_with(
         dir: &Path,
         key: PartyKey,
         origin: String,
-        sync: Sync,
+        disk: Disk,
     ) -> Result<Self, LedgerError> {
         fs::create_dir_all(dir).map_err(LedgerError::io("create", dir))?;
         let log_path = dir.join(LOG);
@@ -129,9 +120,12 @@ impl Ledger {
         })?;
         let saved = checkpoint::load(dir, CHECKPOINT, &key.id(), &origin)?;
         let published = checkpoint::load(dir, PUBLISHED, &key.id(), &origin)?;
-        let state = recover(&log, &log_path, saved.as_ref().map(|(head, _)| head))?;
+        // Both were signed, and others may have seen either: the log must continue both.
+        let heads = [&saved, &published].into_iter().flatten().map(|(head, _)| head.clone()).collect();
+        let state = recovery::recover(&log, &log_path, heads)?;
         checkpoint::sync_dir(dir)?;
         let reader = File::open(&log_path).map_err(LedgerError::io("open", &log_path))?;
+        let is_first = published.is_none();
         let ledger = Self {
             inner: Arc::new(Inner {
                 dir: dir.to_owned(),
@@ -139,30 +133,14 @@ impl Ledger {
                 key,
                 origin,
                 log,
-                sync,
+                disk,
                 reader: Mutex::new(reader),
                 state: Mutex::new(state),
-                synced: Condvar::new(),
                 saved: Mutex::new(saved),
-                published: Mutex::new(None),
+                published: Mutex::new(published),
             }),
         };
         ledger.checkpoint()?;
-        if let Some((head, _)) = &published {
-            let file = ledger.inner.log_path.clone();
-            match ledger.root_at(head.size) {
-                None => {
-                    return Err(LedgerError::Truncated { file, expected: head.size, found: ledger.len() });
-                }
-                Some(root) if root != head.root => {
-                    let offset = ledger.inner.state().written_len;
-                    return Err(LedgerError::Altered { file, entry: None, offset });
-                }
-                Some(_) => {}
-            }
-        }
-        let is_first = published.is_none();
-        *ledger.inner.published() = published;
         if is_first {
             ledger.publish()?;
         }
@@ -172,28 +150,47 @@ impl Ledger {
     /// Appends a note and returns its index once it is durable. A note whose bytes are in the log
     /// already is not appended again; its index is returned, durable as well.
     ///
+    /// Threads that append at the same time share a write and a sync.
+    ///
     /// # Errors
     /// [`LedgerError::NoteTooLong`]; [`LedgerError::Io`] when it could not be written, which leaves
     /// the ledger as it was; [`LedgerError::Stopped`] when a sync failed, now or before.
     pub fn append(&self, note: &SignedNote) -> Result<u64, LedgerError> {
         let inner = &*self.inner;
+        let prepared = Prepared::of(note)?;
         let mut state = inner.state();
-        let index = inner.write(&mut state, note)?;
-        inner.wait_until_durable(state, index + 1)?;
-        Ok(index)
+        match inner.enqueue(&mut state, prepared)? {
+            Ticket::Durable(index) => Ok(index),
+            Ticket::Waits(hash, batch) => {
+                let state = inner.wait(state, &batch)?;
+                Ok(state.by_hash[&hash])
+            }
+        }
     }
 
-    /// Appends notes in order with one sync, and returns their indices.
+    /// Appends notes in order with one write and one sync, and returns their indices.
     ///
     /// # Errors
-    /// As [`append`](Self::append). Notes before the one that failed may be in the log then.
+    /// As [`append`](Self::append). When a note is too long none is appended; when they could not be
+    /// written, none of those that were not in the log before.
     pub fn append_all(&self, notes: &[SignedNote]) -> Result<Vec<u64>, LedgerError> {
         let inner = &*self.inner;
+        let prepared = notes.iter().map(Prepared::of).collect::<Result<Vec<_>, _>>()?;
         let mut state = inner.state();
-        let indices: Vec<u64> =
-            notes.iter().map(|note| inner.write(&mut state, note)).collect::<Result<_, _>>()?;
-        let count = indices.iter().max().map_or(0, |last| last + 1);
-        inner.wait_until_durable(state, count)?;
+        let tickets = prepared
+            .into_iter()
+            .map(|prepared| inner.enqueue(&mut state, prepared))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut indices = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            indices.push(match ticket {
+                Ticket::Durable(index) => index,
+                Ticket::Waits(hash, batch) => {
+                    state = inner.wait(state, &batch)?;
+                    state.by_hash[&hash]
+                }
+            });
+        }
         Ok(indices)
     }
 
@@ -234,8 +231,9 @@ impl Ledger {
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint).
     pub fn publish(&self) -> Result<SignedNote, LedgerError> {
-        let note = self.checkpoint()?;
+        // Held to the end: of two that publish at once, the older head must not come last.
         let mut published = self.inner.published();
+        let note = self.checkpoint()?;
         if let Some((_, shown)) = published.as_ref().filter(|(_, shown)| shown.text() == note.text()) {
             return Ok(shown.clone());
         }
@@ -259,12 +257,13 @@ impl Ledger {
     pub fn add_cosignature(&self, cosigned: &SignedNote, witness: &PartyId) -> Result<bool, LedgerError> {
         let mut published = self.inner.published();
         let Some((_, shown)) = published.as_mut() else { return Ok(false) };
-        if shown.text() != cosigned.text() || cosigned.cosigned_by(witness).is_none() {
+        if shown.text() != cosigned.text() {
             return Ok(false);
         }
-        let name = commonhold_format::note::party_name(witness);
+        // That one line: whoever answers may have put others beside it, under any name.
+        let Some((line, _)) = cosigned.cosignature(witness) else { return Ok(false) };
         let mut note = shown.clone();
-        if !note.merge(cosigned, |line| line.name == name) {
+        if !note.merge(cosigned, |other| other == line) {
             return Ok(shown.cosigned_by(witness).is_some());
         }
         checkpoint::save(&self.inner.dir, PUBLISHED, &note)?;
@@ -484,72 +483,6 @@ impl Inner {
         LedgerError::Stopped { file: self.log_path.clone(), why: why.to_owned() }
     }
 
-    /// Writes a note behind the last one and returns its index; not durable yet.
-    fn write(&self, state: &mut State, note: &SignedNote) -> Result<u64, LedgerError> {
-        if let Some(why) = &state.stopped {
-            return Err(self.stopped(why));
-        }
-        let bytes = note.to_bytes();
-        if bytes.len() > NOTE_LEN_MAX {
-            return Err(LedgerError::NoteTooLong { bytes: bytes.len(), max: NOTE_LEN_MAX });
-        }
-        let hash = leaf_hash(&bytes);
-        if let Some(index) = state.by_hash.get(&hash) {
-            return Ok(*index);
-        }
-        let framed = frame(&bytes);
-        if let Err(error) = (&self.log).write_all(&framed) {
-            // Part of the frame may be there; a whole one must not be appended behind it.
-            if let Err(error) = self.log.set_len(state.written_len) {
-                let why = format!("a half-written entry could not be taken back: {error}");
-                state.stopped = Some(why);
-            }
-            return Err(LedgerError::io("append to", &self.log_path)(error));
-        }
-        let index = state.places.len() as u64;
-        state
-            .places
-            .push(Place { offset: state.written_len + FRAME_HEAD_LEN as u64, head: FrameHead::of(&bytes) });
-        state.written_len += framed.len() as u64;
-        state.by_hash.insert(hash, index);
-        state.waiting.push((hash, note.clone()));
-        Ok(index)
-    }
-
-    /// Returns once `count` entries are durable. Whoever comes first syncs for all that are written.
-    fn wait_until_durable<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        count: u64,
-    ) -> Result<(), LedgerError> {
-        while state.durable() < count {
-            if let Some(why) = &state.stopped {
-                return Err(self.stopped(why));
-            }
-            if state.syncing {
-                state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            state.syncing = true;
-            let covered = state.waiting.len();
-            drop(state);
-            let outcome = (self.sync)(&self.log);
-            state = self.state();
-            state.syncing = false;
-            match outcome {
-                Ok(()) => state.settle(covered),
-                Err(error) => {
-                    // The system may have dropped the bytes and call the next sync a success, so
-                    // another try would prove nothing.
-                    tracing::error!(%error, log = %self.log_path.display(), "a sync failed; the ledger stops");
-                    state.stopped = Some(error.to_string());
-                }
-            }
-            self.synced.notify_all();
-        }
-        Ok(())
-    }
-
     fn checkpoint(&self) -> Result<SignedNote, LedgerError> {
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         let (size, root) = {
@@ -613,55 +546,6 @@ impl Drop for Inner {
             tracing::warn!(%error, "the ledger was closed without a new checkpoint");
         }
     }
-}
-
-/// Reads the log, compares it with the checkpoint and cuts off a torn tail.
-fn recover(log: &File, path: &Path, saved: Option<&Checkpoint>) -> Result<State, LedgerError> {
-    let covered = saved.map_or(0, |head| head.size);
-    let mut state = State::default();
-    let mut covered_head = (covered == 0).then(|| (HEADER.len() as u64, state.tree.root()));
-    let found = scan(log, |offset, bytes, note| {
-        let hash = leaf_hash(bytes);
-        let index = state.places.len() as u64;
-        state.places.push(Place { offset, head: FrameHead::of(bytes) });
-        state.by_hash.entry(hash).or_insert(index);
-        state.book.add(index, &note);
-        state.tree.push(hash);
-        if state.tree.len() == covered {
-            covered_head = Some((offset + bytes.len() as u64, state.tree.root()));
-        }
-    })
-    .map_err(LedgerError::io("read", path))?;
-    let entries = state.durable();
-    match found.end {
-        End::Foreign => return Err(LedgerError::NotALedger { file: path.to_owned() }),
-        End::Altered => return Err(LedgerError::altered(path, entries, found.good_len)),
-        End::Clean | End::Torn { .. } => {}
-    }
-    let Some((end_of_covered, root)) = covered_head else {
-        return Err(LedgerError::Truncated { file: path.to_owned(), expected: covered, found: entries });
-    };
-    if saved.is_some_and(|head| head.root != root) {
-        return Err(LedgerError::Altered { file: path.to_owned(), entry: None, offset: end_of_covered });
-    }
-    if let End::Torn { file_len } = found.end {
-        let bytes = file_len.saturating_sub(found.good_len);
-        // A log that has just been begun is torn too, and lacks nothing.
-        if bytes > 0 {
-            tracing::warn!(log = %path.display(), bytes, "a torn tail that no answer depended on was cut off");
-        }
-        log.set_len(found.good_len).map_err(LedgerError::io("cut the torn tail of", path))?;
-    }
-    state.written_len = found.good_len;
-    if found.good_len == 0 {
-        let mut log = log;
-        log.write_all(&HEADER).map_err(LedgerError::io("write", path))?;
-        state.written_len = HEADER.len() as u64;
-    }
-    // What was found may be in memory only: a process that ended between write and sync leaves whole
-    // frames that no sync has covered.
-    log.sync_all().map_err(LedgerError::io("sync", path))?;
-    Ok(state)
 }
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ pub(crate) struct Scan {
 }
 
 /// Reads a log from its start. `entry` gets the offset of each note in the file (behind the frame's
-/// head), its bytes and the note.
-pub(crate) fn scan(log: impl Read, mut entry: impl FnMut(u64, &[u8], SignedNote)) -> io::Result<Scan> {
+/// head) and its bytes, and answers whether they are a note.
+pub(crate) fn scan(log: impl Read, mut entry: impl FnMut(u64, &[u8]) -> bool) -> io::Result<Scan> {
     let mut log = BufReader::with_capacity(256 * 1024, log);
     let mut header = [0; HEADER.len()];
     let got = fill(&mut log, &mut header)?;
@@ -51,9 +51,11 @@ pub(crate) fn scan(log: impl Read, mut entry: impl FnMut(u64, &[u8], SignedNote)
         return Ok(Scan { good_len: 0, end });
     }
     let mut good_len = HEADER.len() as u64;
+    let mut bytes = Vec::new();
     loop {
         // Head and note of one frame, as far as they are there.
-        let mut bytes = vec![0; FRAME_HEAD_LEN];
+        bytes.clear();
+        bytes.resize(FRAME_HEAD_LEN, 0);
         let got = fill(&mut log, &mut bytes)?;
         bytes.truncate(got);
         if got == 0 {
@@ -67,10 +69,9 @@ pub(crate) fn scan(log: impl Read, mut entry: impl FnMut(u64, &[u8], SignedNote)
             bytes.truncate(FRAME_HEAD_LEN + got);
             let note = &bytes[FRAME_HEAD_LEN..];
             if head.fits(note) {
-                let Ok(parsed) = SignedNote::parse(note) else {
+                if !entry(good_len + FRAME_HEAD_LEN as u64, note) {
                     return Ok(Scan { good_len, end: End::Altered });
-                };
-                entry(good_len + FRAME_HEAD_LEN as u64, note, parsed);
+                }
                 good_len += bytes.len() as u64;
                 continue;
             }

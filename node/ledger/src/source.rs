@@ -10,7 +10,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use commonhold_format::log::{TileId, encode_entries};
-use commonhold_format::note::NOTE_LEN_MAX;
+use commonhold_format::note::{NOTE_LEN_MAX, SignedNote};
+use commonhold_format::statement::Checkpoint;
 
 use crate::checkpoint::{CHECKPOINT, PUBLISHED};
 use crate::scan::{End, scan};
@@ -35,7 +36,11 @@ impl Source for Folder {
     fn get(&mut self, path: &str, max: usize) -> Result<Option<Vec<u8>>, String> {
         let file = self.0.join(path);
         let failed = |error: io::Error| format!("cannot read {}: {error}", file.display());
-        match File::open(&file) {
+        // Opening a pipe would wait for somebody to write into it.
+        let open = fs::metadata(&file).and_then(|meta| {
+            if meta.is_file() { File::open(&file) } else { Err(io::Error::other("it is not a file")) }
+        });
+        match open {
             Ok(open) => read_bounded(open, max).map_err(failed).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(error)),
@@ -65,13 +70,16 @@ impl Tar {
         let failed = |error: io::Error| format!("{} is not a tar file: {error}", path.display());
         let mut archive = tar::Archive::new(File::open(path).map_err(failed)?);
         let mut places = HashMap::new();
-        for entry in archive.entries_with_seek().map_err(failed)? {
+        // Raw: extensions, such as those for long names, are read as files of other types and left out.
+        // Nothing here has a long name, and what they say is not bounded.
+        for entry in archive.entries_with_seek().map_err(failed)?.raw(true) {
             let entry = entry.map_err(failed)?;
             if entry.header().entry_type() != tar::EntryType::Regular {
                 continue;
             }
             let name = entry.path().ok().and_then(|name| Some(name.to_str()?.to_owned()));
             let Some(name) = name else { continue };
+            let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
             if places.len() >= FILES_MAX {
                 return Err(format!("{} has too many files", path.display()));
             }
@@ -112,6 +120,7 @@ impl Source for Tar {
 #[derive(Debug)]
 pub struct LogFolder {
     dir: PathBuf,
+    checkpoint: Option<Vec<u8>>,
     log: File,
     places: Vec<(u64, u32)>,
 }
@@ -127,17 +136,21 @@ impl LogFolder {
     /// # Errors
     /// A sentence, when the log cannot be read or was altered.
     pub fn open(dir: &Path) -> Result<Self, String> {
+        // The head comes first: what it covers was in the log before it was signed.
+        let checkpoint = head_of(dir)?;
         let path = dir.join("log");
         let failed = |error: io::Error| format!("cannot read {}: {error}", path.display());
         let log = File::open(&path).map_err(failed)?;
         let mut places = Vec::new();
-        let found = scan(&log, |offset, bytes, _| {
+        // Whoever loads the ledger parses the notes.
+        let found = scan(&log, |offset, bytes| {
             places.push((offset, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+            true
         })
         .map_err(failed)?;
         match found.end {
             // A node that is running may be in the middle of an entry.
-            End::Clean | End::Torn { .. } => Ok(Self { dir: dir.to_owned(), log, places }),
+            End::Clean | End::Torn { .. } => Ok(Self { dir: dir.to_owned(), checkpoint, log, places }),
             End::Altered => Err(format!(
                 "{} was altered: entry {} at byte {} is not a note with its checksum",
                 path.display(),
@@ -148,30 +161,41 @@ impl LogFolder {
         }
     }
 
+    /// A bundle of entries; in the log they stand behind each other, with a head before each.
     fn entries(&mut self, tile: &TileId) -> io::Result<Option<Vec<u8>>> {
-        let mut notes = Vec::new();
-        for index in tile.first()..tile.first() + u64::from(tile.width) {
-            let Some((at, len)) = self.places.get(index as usize).copied() else { return Ok(None) };
-            self.log.seek(SeekFrom::Start(at))?;
-            let mut bytes = vec![0; len as usize];
-            self.log.read_exact(&mut bytes)?;
-            notes.push(bytes);
-        }
-        Ok(encode_entries(notes.iter().map(Vec::as_slice)))
+        let Ok(first) = usize::try_from(tile.first()) else { return Ok(None) };
+        let Some(places) = self.places.get(first..first + usize::from(tile.width)) else { return Ok(None) };
+        let (Some((start, _)), Some((last, len))) = (places.first(), places.last()) else { return Ok(None) };
+        let mut bytes = vec![0; (last + u64::from(*len) - start) as usize];
+        self.log.seek(SeekFrom::Start(*start))?;
+        self.log.read_exact(&mut bytes)?;
+        let notes = places.iter().map(|(at, len)| {
+            let from = (at - start) as usize;
+            &bytes[from..from + *len as usize]
+        });
+        Ok(encode_entries(notes))
     }
+}
+
+/// What others are shown, with its cosignatures; after a crash the checkpoint may be ahead of it.
+fn head_of(dir: &Path) -> Result<Option<Vec<u8>>, String> {
+    let mut folder = Folder(dir.to_owned());
+    let published = folder.get(PUBLISHED, NOTE_LEN_MAX)?;
+    let checkpoint = folder.get(CHECKPOINT, NOTE_LEN_MAX)?;
+    let size = |bytes: &Option<Vec<u8>>| {
+        let note = SignedNote::parse(bytes.as_ref()?).ok()?;
+        Some(Checkpoint::from_text(note.text()).ok()?.size)
+    };
+    Ok(if size(&checkpoint) > size(&published) { checkpoint } else { published })
 }
 
 impl Source for LogFolder {
     fn get(&mut self, path: &str, max: usize) -> Result<Option<Vec<u8>>, String> {
         if path == "checkpoint" {
-            // What others are shown, with its cosignatures.
-            let mut folder = Folder(self.dir.clone());
-            let published = folder.get(PUBLISHED, max.min(NOTE_LEN_MAX))?;
-            return if published.is_some() { Ok(published) } else { folder.get(CHECKPOINT, max) };
+            return Ok(self.checkpoint.clone().filter(|bytes| bytes.len() <= max));
         }
         if path.starts_with("evidence/") {
-            let beside = self.dir.parent().unwrap_or(&self.dir).to_owned();
-            return Folder(beside).get(path, max);
+            return Folder(self.dir.join("..")).get(path, max);
         }
         match path.parse::<TileId>() {
             Ok(tile) if tile.level.is_none() => {

@@ -114,5 +114,5 @@ fn attack_28_a_challenge_that_is_closed_changed_or_set_back_is_found() {
     assert!(findings(&twice)[0].contains("a second time"));
     assert!(findings(&[intent(1, 7), silent(NOW), silent(NOW - 1)])[0].contains("not later"));
     assert!(findings(&[intent(2, 7), intent(1, 7)])[0].contains("after audit 2"));
-    assert!(findings(&[silent(NOW)])[0].contains("intent"));
+    assert!(findings(&[silent(NOW)])[0].contains("was not announced"));
 }

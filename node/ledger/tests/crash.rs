@@ -241,3 +241,151 @@ fn a_temporary_checkpoint_of_a_crash_does_no_harm() {
     fs::write(dir.path().join("checkpoint.tmp"), b"half a checkp").unwrap();
     assert_eq!(read(&open(dir.path())), sample.notes);
 }
+
+/// The size of a head on disk.
+fn head_in(dir: &Path, name: &str) -> Option<(u64, Vec<u8>)> {
+    let bytes = fs::read(dir.join(name)).ok()?;
+    let note = SignedNote::parse(&bytes).unwrap();
+    let head = commonhold_format::statement::Checkpoint::from_text(note.text()).unwrap();
+    Some((head.size, bytes))
+}
+
+#[test]
+fn attack_41_heads_that_were_signed_are_continued_after_a_crash_at_any_point() {
+    // Every state that the folder goes through while notes are appended and heads published, and the log
+    // cut anywhere behind what was answered for.
+    let dir = TempDir::new().unwrap();
+    let ledger = open(dir.path());
+    let mut states: Vec<(Vec<u8>, u64)> = Vec::new();
+    for number in 0..6u64 {
+        ledger.append(&text_note(number)).unwrap();
+        states.push((fs::read(log_of(dir.path())).unwrap(), ledger.len()));
+        if number % 2 == 1 {
+            let shown = ledger.publish().unwrap();
+            assert_eq!(ledger.published(), Some(shown));
+        }
+        let (published, note) = head_in(dir.path(), "published").unwrap();
+        let (checkpoint, saved) = head_in(dir.path(), "checkpoint").unwrap();
+        assert!(published <= checkpoint && checkpoint <= ledger.len());
+        let (log, _) = states.last().unwrap();
+        let next = text_note(number + 1).to_bytes();
+        let next =
+            [&(next.len() as u32).to_be_bytes()[..], &crc32c::crc32c(&next).to_be_bytes(), &next].concat();
+        for torn in (0..next.len()).step_by(7) {
+            let crashed = folder(&[log, &next[..torn]].concat(), Some(&saved));
+            fs::write(crashed.path().join("published"), &note).unwrap();
+            let after = open(crashed.path());
+            assert_eq!(after.len(), number + 1);
+            // What is shown is what was shown, until it is published anew.
+            assert_eq!(after.published().unwrap().to_bytes(), note);
+            after.append(&text_note(50)).unwrap();
+            after.publish().unwrap();
+            let (again, _) = head_in(crashed.path(), "published").unwrap();
+            assert_eq!(again, number + 2);
+            assert!(after.consistency(published, again).is_some());
+        }
+    }
+    // An older log under a head that was shown: refused, and nothing is changed.
+    let (_, note) = head_in(dir.path(), "published").unwrap();
+    for (log, len) in &states {
+        for saved in [None, head_in(dir.path(), "checkpoint").map(|(_, bytes)| bytes)] {
+            let crashed = folder(log, saved.as_deref());
+            fs::write(crashed.path().join("published"), &note).unwrap();
+            let before = (fs::read(log_of(crashed.path())).unwrap(), head_in(crashed.path(), "checkpoint"));
+            match try_open(crashed.path()) {
+                Ok(ledger) => assert_eq!((*len, ledger.len()), (6, 6)),
+                Err(LedgerError::Truncated { expected: 6, found, .. }) => {
+                    assert_eq!(found, *len);
+                    let after =
+                        (fs::read(log_of(crashed.path())).unwrap(), head_in(crashed.path(), "checkpoint"));
+                    assert_eq!(before, after);
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn attack_32_a_log_that_does_not_continue_what_was_shown_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(dir.path());
+    ledger.append_all(&[text_note(0), text_note(1)]).unwrap();
+    ledger.publish().unwrap();
+    let (_, shown) = head_in(dir.path(), "published").unwrap();
+    // Another history with a checkpoint of its own, longer than what was shown.
+    let other = TempDir::new().unwrap();
+    let ledger = open(other.path());
+    ledger.append_all(&[text_note(0), text_note(7), text_note(8)]).unwrap();
+    drop(ledger);
+    let before = fs::read(other.path().join("checkpoint")).unwrap();
+    fs::write(other.path().join("published"), shown).unwrap();
+    assert!(matches!(try_open(other.path()), Err(LedgerError::Altered { entry: None, .. })));
+    assert_eq!(fs::read(other.path().join("checkpoint")).unwrap(), before);
+}
+
+#[test]
+fn heads_that_are_published_at_once_never_go_back() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(dir.path());
+    let highest = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..4u64 {
+            let (ledger, highest, dir) = (&ledger, &highest, dir.path());
+            scope.spawn(move || {
+                for number in 0..20 {
+                    ledger.append(&text_note(thread * 100 + number)).unwrap();
+                    let before = highest.load(std::sync::atomic::Ordering::SeqCst);
+                    let note = ledger.publish().unwrap();
+                    let head = commonhold_format::statement::Checkpoint::from_text(note.text()).unwrap();
+                    assert!(head.size >= before, "{} after {before}", head.size);
+                    highest.fetch_max(head.size, std::sync::atomic::Ordering::SeqCst);
+                    let (on_disk, _) = head_in(dir, "published").unwrap();
+                    assert!(on_disk >= head.size);
+                }
+            });
+        }
+    });
+    assert_eq!(head_in(dir.path(), "published").unwrap().0, 80);
+}
+
+#[test]
+fn a_cosignature_is_taken_alone_and_kept() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(dir.path());
+    ledger.append(&text_note(0)).unwrap();
+    let shown = ledger.publish().unwrap();
+    let mut cosigned = shown.clone();
+    assert!(cosigned.cosign(&key(5), 1_790_000_000));
+    // A witness that answers with more than its own: a line of somebody else, and one under its own
+    // name that is no cosignature.
+    let name = commonhold_format::note::party_name(&key(5).id());
+    let whole = String::from_utf8(cosigned.to_bytes()).unwrap();
+    let mut lines: Vec<String> = whole[shown.text().len() + 1..].lines().map(str::to_owned).collect();
+    lines.push(format!("\u{2014} {name} {}", "/".repeat(12)));
+    lines.push(format!("\u{2014} {} {}", commonhold_format::note::party_name(&key(6).id()), "A".repeat(100)));
+    // By name, then by the key's id.
+    lines.sort_by_key(|line| {
+        let (rest, blob) = line.rsplit_once(' ').unwrap();
+        (rest.to_owned(), data_encoding::BASE64.decode(blob.as_bytes()).unwrap())
+    });
+    let answer = format!("{}\n{}\n", shown.text(), lines.join("\n"));
+    let answer = SignedNote::parse(answer.as_bytes()).unwrap();
+    assert_eq!(answer.signatures().len(), 4);
+    assert!(!ledger.add_cosignature(&answer, &key(6).id()).unwrap());
+    assert_eq!(ledger.published(), Some(shown.clone()));
+    assert!(ledger.add_cosignature(&answer, &key(5).id()).unwrap());
+    assert!(ledger.add_cosignature(&answer, &key(5).id()).unwrap());
+    assert_eq!(ledger.published(), Some(cosigned.clone()));
+    // Of another head it is not taken.
+    ledger.append(&text_note(1)).unwrap();
+    ledger.publish().unwrap();
+    assert!(!ledger.add_cosignature(&cosigned, &key(5).id()).unwrap());
+    let last = ledger.published().unwrap();
+    assert_eq!(last.signatures().len(), 1);
+    let mut cosigned = last.clone();
+    assert!(cosigned.cosign(&key(5), 1_790_000_001));
+    assert!(ledger.add_cosignature(&cosigned, &key(5).id()).unwrap());
+    drop(ledger);
+    assert_eq!(open(dir.path()).published(), Some(cosigned));
+}

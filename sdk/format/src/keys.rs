@@ -247,6 +247,21 @@ impl DeviceSecret {
 /// and for an S that is not below the group order. So nobody can turn one valid signature into
 /// another, or make a key under which a signature fits several messages (spec/keys.md, section 4).
 pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    VerifyingKey::from_bytes(public)
-        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+    Verifier::new(public).is_some_and(|key| key.verify(message, signature))
+}
+
+/// A public key whose point was worked out already, for whoever verifies many signatures of one signer.
+#[derive(Debug, Clone)]
+pub struct Verifier(VerifyingKey);
+
+impl Verifier {
+    /// `None` for bytes that are no point; no signature is valid under them.
+    pub fn new(public: &[u8; 32]) -> Option<Self> {
+        VerifyingKey::from_bytes(public).ok().map(Self)
+    }
+
+    /// The same verdict as [`verify`], for about a tenth less.
+    pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.0.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    }
 }

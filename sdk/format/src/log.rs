@@ -86,6 +86,20 @@ impl GrowingTree {
         Some(proof)
     }
 
+    /// The roots of the full subtrees that the first `size` leaves are cut into, largest first (see
+    /// [`Frontier`](crate::tree::Frontier)); `None` when there are fewer leaves.
+    pub fn frontier(&self, size: u64) -> Option<Vec<Hash>> {
+        let heights = (0..u64::BITS).rev().filter(|height| (size >> height) & 1 == 1);
+        let mut start = 0;
+        heights
+            .map(|height| {
+                let root = self.full_subtree(height, start >> height)?;
+                start += 1 << height;
+                Some(root)
+            })
+            .collect()
+    }
+
     /// The hashes of a tile; `None` when the tree does not reach so far, or the tile is of entries.
     pub fn tile(&self, tile: &TileId) -> Option<Vec<Hash>> {
         let height = u32::from(tile.level?).checked_mul(TILE_HEIGHT)?;
@@ -137,6 +151,37 @@ pub fn verify_consistency(
     (new, new_root): (u64, &Hash),
     proof: &[Hash],
 ) -> Result<(), ConsistencyError> {
+    let found = roots_of(old, old_root, new, new_root, proof)?;
+    if found.0 != *old_root {
+        return Err(ConsistencyError::OldRoot);
+    }
+    if found.1 != *new_root {
+        return Err(ConsistencyError::NewRoot);
+    }
+    Ok(())
+}
+
+/// The root that a proof shows the first `old` of `new` leaves to have, whatever anybody said it is:
+/// from a proof that fails against one root, this is the other root of a log with two histories.
+///
+/// `None` when the proof does not lead to `new_root`, and when it does not have the older root in it:
+/// when `old` is 0, `new` or a power of two, the verifier brings that itself.
+pub fn older_root(old: u64, (new, new_root): (u64, &Hash), proof: &[Hash]) -> Option<Hash> {
+    if old == 0 || old >= new || old.is_power_of_two() {
+        return None;
+    }
+    let (found, leads_to) = roots_of(old, new_root, new, new_root, proof).ok()?;
+    (leads_to == *new_root).then_some(found)
+}
+
+/// The older and the newer root that a proof leads to.
+fn roots_of(
+    old: u64,
+    old_root: &Hash,
+    new: u64,
+    new_root: &Hash,
+    proof: &[Hash],
+) -> Result<(Hash, Hash), ConsistencyError> {
     if old > new {
         return Err(ConsistencyError::Shrunk { old, new });
     }
@@ -145,8 +190,7 @@ pub fn verify_consistency(
         return Err(ConsistencyError::Length { expected, found: proof.len() });
     }
     if old == 0 || old == new {
-        let known = if old == 0 { &empty_root() } else { new_root };
-        return if old_root == known { Ok(()) } else { Err(ConsistencyError::OldRoot) };
+        return Ok((if old == 0 { empty_root() } else { *new_root }, *new_root));
     }
     // The last full subtree of the old tree, then upwards: siblings on the left belong to both
     // trees, siblings on the right to the new one alone.
@@ -169,13 +213,7 @@ pub fn verify_consistency(
         }
         (old_at, new_at) = (old_at >> 1, new_at >> 1);
     }
-    if old_hash != *old_root {
-        return Err(ConsistencyError::OldRoot);
-    }
-    if new_hash != *new_root {
-        return Err(ConsistencyError::NewRoot);
-    }
-    Ok(())
+    Ok((old_hash, new_hash))
 }
 
 /// Hashes of the proof between two sizes, `old` at most `new`.

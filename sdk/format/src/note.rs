@@ -136,6 +136,12 @@ impl SignedNote {
     /// When this party cosigned the text as a checkpoint, Unix seconds; `None` when it did not. Strict
     /// like [`SignedNote::is_signed_by`].
     pub fn cosigned_by(&self, party: &PartyId) -> Option<u64> {
+        Some(self.cosignature(party)?.1)
+    }
+
+    /// The line with which this party cosigned the text as a checkpoint, and when, Unix seconds; `None`
+    /// when there is no valid one.
+    pub fn cosignature(&self, party: &PartyId) -> Option<(&NoteSignature, u64)> {
         let name = party_name(party);
         let id = key_id(&name, COSIGNATURE, party);
         let lines = self.signatures.iter().filter(|line| (&line.name, line.key_id) == (&name, id));
@@ -145,7 +151,7 @@ impl SignedNote {
             let signature = <&[u8; 64]>::try_from(signature).ok()?;
             let valid = time <= i64::MAX as u64
                 && keys::verify(party.as_bytes(), cosigned(time, &self.text).as_bytes(), signature);
-            valid.then_some(time)
+            valid.then_some((line, time))
         })
     }
 
@@ -258,6 +264,44 @@ impl SignedNote {
     /// SHA-256 of the text. Two notes that say the same have the same, whoever signed them.
     pub fn text_hash(&self) -> [u8; 32] {
         Sha256::digest(self.text.as_bytes()).into()
+    }
+}
+
+/// One party's key, ready to verify many signature lines: what [`SignedNote::is_signed_by`] works out
+/// anew each time (the key's id, its point) is worked out once. Its verdicts are the same.
+#[derive(Debug, Clone)]
+pub struct PartyVerifier {
+    party: PartyId,
+    key_id: u32,
+    key: Option<keys::Verifier>,
+}
+
+impl PartyVerifier {
+    /// For the party whose key name this is; `None` when it is nobody's.
+    pub fn named(name: &str) -> Option<Self> {
+        let party = party_of(name)?;
+        Some(Self {
+            party,
+            key_id: key_id(name, ED25519, &party),
+            key: keys::Verifier::new(party.as_bytes()),
+        })
+    }
+
+    /// Whose key it is.
+    pub fn party(&self) -> PartyId {
+        self.party
+    }
+
+    /// Whether `line`, which stands under this party's name in `note`, is a valid signature of its text.
+    /// `None` when it claims to be something else than a signature with this key, which everybody has to
+    /// ignore.
+    pub fn judge(&self, note: &SignedNote, line: &NoteSignature) -> Option<bool> {
+        if line.key_id != self.key_id {
+            return None;
+        }
+        let signature = <&[u8; 64]>::try_from(line.signature.as_slice());
+        let key = self.key.as_ref();
+        Some(signature.is_ok_and(|it| key.is_some_and(|key| key.verify(note.text.as_bytes(), it))))
     }
 }
 

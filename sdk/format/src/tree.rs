@@ -95,6 +95,53 @@ impl Peaks {
     }
 }
 
+/// The right edge of a tree: the roots of the full subtrees that its leaves are cut into, from which it
+/// can grow without the leaves themselves.
+///
+/// The roots of a tree of `size` leaves follow from its root by nothing but hashes, so whoever is
+/// handed them compares [`Frontier::root`] with a root that is known.
+#[derive(Clone)]
+pub struct Frontier(Peaks);
+
+impl Frontier {
+    /// The edge of a tree of `size` leaves, largest subtree first; `None` unless there is one hash for
+    /// each bit that is set in `size`.
+    pub fn new(size: u64, roots: &[Hash]) -> Option<Self> {
+        if roots.len() != size.count_ones() as usize {
+            return None;
+        }
+        let mut peaks = Peaks { depth: roots.len(), count: size, ..Peaks::NONE };
+        peaks.stack[..roots.len()].copy_from_slice(roots);
+        Some(Self(peaks))
+    }
+
+    /// Adds a leaf, given by its hash.
+    pub fn push(&mut self, leaf: Hash) {
+        self.0.push(leaf);
+    }
+
+    /// Leaves of the tree.
+    pub fn len(&self) -> u64 {
+        self.0.count
+    }
+
+    /// Whether the tree has no leaf.
+    pub fn is_empty(&self) -> bool {
+        self.0.count == 0
+    }
+
+    /// The tree's root; [`empty_root`] without leaves.
+    pub fn root(&self) -> Hash {
+        self.0.root()
+    }
+}
+
+impl std::fmt::Debug for Frontier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frontier").field("len", &self.0.count).finish_non_exhaustive()
+    }
+}
+
 /// The root over hashes of neighbours that are leaves, or roots of subtrees of one size of which
 /// only the last may have fewer leaves; [`empty_root`] when there are none.
 pub fn root_over(hashes: &[Hash]) -> Hash {
@@ -352,6 +399,37 @@ impl GrowingTree {
         }
         self.levels[0].push(leaf);
         self.refresh(self.levels[0].len() - 1);
+    }
+
+    /// Appends many leaves at once: about one hash for each, where [`push`](Self::push) takes one for
+    /// each level.
+    pub fn extend(&mut self, leaves: impl IntoIterator<Item = Hash>) {
+        let mut leaves = leaves.into_iter().peekable();
+        if leaves.peek().is_none() {
+            return;
+        }
+        if self.levels.is_empty() {
+            self.levels.push(Vec::new());
+        }
+        // The first node of a level that is new or has another hash than before.
+        let mut first = self.levels[0].len();
+        self.levels[0].extend(leaves);
+        let mut height = 0;
+        while self.levels[height].len() > 1 {
+            first >>= 1;
+            if height + 1 == self.levels.len() {
+                self.levels.push(Vec::new());
+            }
+            let (below, above) = self.levels.split_at_mut(height + 1);
+            let (level, parents) = (&below[height], &mut above[0]);
+            parents.truncate(first);
+            let pairs = level[2 * first..].chunks(2);
+            parents.extend(pairs.map(|pair| match pair {
+                [left, right] => node_hash(left, right),
+                lone => lone[0],
+            }));
+            height += 1;
+        }
     }
 
     /// Replaces the hash of leaf `index`. Returns false, and changes nothing, when there is no

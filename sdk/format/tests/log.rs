@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 use commonhold_format::keys::PartyKey;
-use commonhold_format::log::{TileId, decode_entries, encode_entries, verify_consistency};
-use commonhold_format::note::{SignedNote, named_verifier_key, party_name, party_of, verifier_key};
-use commonhold_format::tree::{GrowingTree, Hash, leaf_hash, root_over, verify_path};
+use commonhold_format::log::{TileId, decode_entries, encode_entries, older_root, verify_consistency};
+use commonhold_format::note::{
+    PartyVerifier, SignedNote, named_verifier_key, party_name, party_of, verifier_key,
+};
+use commonhold_format::tree::{Frontier, GrowingTree, Hash, leaf_hash, root_over, verify_path};
 use proptest::prelude::*;
 
 fn leaves(count: u64) -> Vec<Hash> {
@@ -53,6 +55,57 @@ fn every_pair_of_sizes_up_to_70() {
 }
 
 proptest! {
+    #[test]
+    fn leaves_that_come_in_groups_make_the_same_tree(groups in prop::collection::vec(0u64..40, 0..12)) {
+        let all = leaves(groups.iter().sum());
+        let (mut tree, mut at) = (GrowingTree::new(), 0);
+        for group in groups {
+            let end = at + group as usize;
+            tree.extend(all[at..end].iter().copied());
+            at = end;
+            let expected = grown(&all[..at]);
+            prop_assert_eq!((tree.len(), tree.root()), (expected.len(), expected.root()));
+            for index in 0..at as u64 {
+                prop_assert_eq!(tree.path(index), expected.path(index));
+            }
+        }
+    }
+
+    /// The edge of any earlier size grows to the root of any later one.
+    #[test]
+    fn a_frontier_grows_without_the_leaves(size in 0u64..300, more in 0u64..60) {
+        let all = leaves(size + more);
+        let tree = grown(&all);
+        let roots = tree.frontier(size).unwrap();
+        let mut edge = Frontier::new(size, &roots).unwrap();
+        prop_assert_eq!((edge.len(), edge.root()), (size, root_over(&all[..size as usize])));
+        prop_assert!(Frontier::new(size, &[&roots[..], &[[0; 32]]].concat()).is_none());
+        prop_assert!(roots.is_empty() || Frontier::new(size, &roots[1..]).is_none());
+        all[size as usize..].iter().for_each(|leaf| edge.push(*leaf));
+        prop_assert_eq!(edge.root(), tree.root());
+        prop_assert_eq!(tree.frontier(size + more + 1), None);
+    }
+
+    /// From the proof of a forked log alone follows the root that its beginning has; from an honest one
+    /// nobody draws another root than the honest one.
+    #[test]
+    fn a_proof_shows_the_root_that_a_fork_has(
+        old in 1u64..200, more in 1u64..100, swap in any::<prop::sample::Index>(), other in any::<[u8; 32]>(),
+    ) {
+        let new = old + more;
+        let tree = grown(&leaves(new));
+        let proof = tree.consistency(old, new).unwrap();
+        let root = older_root(old, (new, &tree.root()), &proof);
+        prop_assert_eq!(root, (!old.is_power_of_two()).then(|| tree.root_at(old).unwrap()));
+        prop_assert_eq!(older_root(old, (new, &other), &proof), None);
+        let mut wrong = proof.clone();
+        wrong[swap.index(proof.len())] = other;
+        prop_assert_eq!(older_root(old, (new, &tree.root()), &wrong), None);
+        prop_assert_eq!(older_root(old, (new, &tree.root()), &proof[1..]), None);
+        prop_assert_eq!(older_root(new, (new, &tree.root()), &[]), None);
+        prop_assert_eq!(older_root(0, (new, &tree.root()), &[]), None);
+    }
+
     #[test]
     fn a_fork_is_never_consistent(size in 2u64..600, fork in any::<prop::sample::Index>(), old in any::<prop::sample::Index>()) {
         let honest = leaves(size);
@@ -155,6 +208,42 @@ fn a_cosignature_is_of_one_party_text_and_time() {
     assert!(!other.merge(&note, |_| true));
     assert!(SignedNote::sign_as(text.to_owned(), "a name", &log).is_err());
     assert_eq!(named_verifier_key(&party_name(&log.id()), &log.id()), verifier_key(&log.id()));
+}
+
+#[test]
+fn a_prepared_key_judges_as_the_note_does() {
+    let (signer, other) = (key(1), key(2));
+    let mut note = SignedNote::sign("a text\n".to_owned(), &signer).unwrap();
+    assert!(note.cosign(&other, 7));
+    let of = |party: &PartyKey| PartyVerifier::named(&party_name(&party.id())).unwrap();
+    let line = |note: &SignedNote, party: &PartyKey| {
+        let name = party_name(&party.id());
+        note.signatures().iter().find(|line| line.name == name).unwrap().clone()
+    };
+    assert_eq!(of(&signer).party(), signer.id());
+    let good = line(&note, &signer);
+    assert_eq!(of(&signer).judge(&note, &good), Some(true));
+    // A cosignature is no signature, whether it is valid or not.
+    assert_eq!(of(&other).judge(&note, &line(&note, &other)), None);
+    assert_eq!(
+        note.cosignature(&other.id()).map(|(line, time)| (line.name.clone(), time)),
+        Some((party_name(&other.id()), 7))
+    );
+    for at in 0..64 {
+        let mut flipped = good.clone();
+        flipped.signature[at] ^= 1;
+        assert_eq!(of(&signer).judge(&note, &flipped), Some(false));
+    }
+    let mut short = good.clone();
+    short.signature.pop();
+    assert_eq!(of(&signer).judge(&note, &short), Some(false));
+    let text = SignedNote::sign("another text\n".to_owned(), &signer).unwrap();
+    assert_eq!(of(&signer).judge(&text, &good), Some(false));
+    assert!(PartyVerifier::named("commonhold/party/x").is_none());
+    // Bytes that are no point.
+    let nobody = PartyVerifier::named(&format!("commonhold/party/02{}", "0".repeat(62)));
+    let line = commonhold_format::note::NoteSignature { signature: vec![1; 64], ..good };
+    assert_eq!(nobody.unwrap().judge(&note, &line), None);
 }
 
 fn key(seed: u8) -> PartyKey {

@@ -183,7 +183,7 @@ fn verify_named(what: &str, party: Option<PartyId>, json: bool) -> Result<()> {
     let path = Path::new(what);
     if path.is_file() {
         let mut tar = Tar::open(path).map_err(|why| anyhow!(why))?;
-        if tar.has("evidence.txt") {
+        if Evidence::is_one(&tar) {
             return verify_evidence(&mut tar, json);
         }
     }
@@ -197,14 +197,23 @@ fn verify_named(what: &str, party: Option<PartyId>, json: bool) -> Result<()> {
     if report.findings.is_empty() {
         return Ok(());
     }
-    bail!("{} things in this ledger do not hold", report.findings.len())
+    let count = report.findings.len() as u64 + report.findings_more;
+    bail!("{count} thing{} in this ledger do{} not hold", plural(count), if count == 1 { "es" } else { "" })
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 fn verify_evidence(tar: &mut Tar, json: bool) -> Result<()> {
     let evidence = Evidence::read(tar).map_err(|why| anyhow!(why))?;
     let proven = evidence.check().map_err(|why| anyhow!("this proves nothing: {why}"))?;
     if json {
-        return print_json(&json!({ "kind": evidence.kind(), "proves": proven }));
+        return print_json(&json!({
+            "kind": evidence.kind(),
+            "accused": proven.accused.to_string(),
+            "proves": proven.what,
+        }));
     }
     println!("proven: {proven}");
     Ok(())
@@ -242,6 +251,7 @@ fn print_report(log: &Log, report: &Report, json: bool) -> Result<()> {
             "root": root,
             "notes": report.kinds,
             "signatures": report.signatures,
+            "tiles": report.tiles,
             "receipts": report.receipts,
             "claims": report.claims,
             "heads_in_receipts": report.heads,
@@ -252,6 +262,7 @@ fn print_report(log: &Log, report: &Report, json: bool) -> Result<()> {
             "accounts": accounts,
             "unchecked": report.unchecked,
             "findings": findings,
+            "findings_more": report.findings_more,
         }));
     }
     println!("ledger of {} on node {}", log.party, log.node);
@@ -260,6 +271,9 @@ fn print_report(log: &Log, report: &Report, json: bool) -> Result<()> {
     let kinds: Vec<String> = report.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     println!("notes   {}", kinds.join(", "));
     println!("checked the root over all notes, and the head's signature");
+    if report.tiles > 0 {
+        println!("checked {} tiles of hashes against the notes", report.tiles);
+    }
     println!("checked {} signatures of parties", report.signatures);
     println!("checked {} receipts: follow each other, amounts as the prices give", report.receipts);
     println!("checked {} heads of this ledger that receipts name", report.heads);
@@ -281,6 +295,9 @@ fn print_report(log: &Log, report: &Report, json: bool) -> Result<()> {
             Some(entry) => println!("WRONG   entry {entry}: {}", finding.what),
             None => println!("WRONG   {}", finding.what),
         }
+    }
+    if report.findings_more > 0 {
+        println!("WRONG   and {} things more", report.findings_more);
     }
     if report.findings.is_empty() {
         println!("ok: everything that was checked holds");
@@ -440,7 +457,9 @@ fn write_export(log: &mut Log, format: Format, file: Option<&Path>) -> Result<()
 fn compare_named(a: &str, b: &str, evidence: Option<&Path>, json: bool) -> Result<()> {
     let load = |what: &str| -> Result<Log> {
         let mut source = open(what)?;
-        Log::load(&mut *source).with_context(|| what.to_owned())
+        let mut log = Log::load(&mut *source).with_context(|| what.to_owned())?;
+        log.verify_signatures(threads());
+        Ok(log)
     };
     let (a, b) = (load(a)?, load(b)?);
     let found = compare(&a, &b);
@@ -460,7 +479,10 @@ fn compare_named(a: &str, b: &str, evidence: Option<&Path>, json: bool) -> Resul
             .evidence
             .iter()
             .zip(&files)
-            .map(|(it, file)| json!({ "kind": it.kind(), "proves": it.to_string(), "file": file }))
+            .map(|(it, file)| {
+                let accused = it.check().map(|proven| proven.accused.to_string()).ok();
+                json!({ "kind": it.kind(), "accused": accused, "proves": it.to_string(), "file": file })
+            })
             .collect();
         print_json(&json!({
             "shared": found.shared,
@@ -483,5 +505,10 @@ fn compare_named(a: &str, b: &str, evidence: Option<&Path>, json: bool) -> Resul
     if found.evidence.is_empty() {
         return Ok(());
     }
-    bail!("{} faults are proven; check each with `commonhold ledger verify FILE`", found.evidence.len())
+    let count = found.evidence.len() as u64;
+    let verb = if count == 1 { "is" } else { "are" };
+    bail!(
+        "{count} fault{} {verb} proven; anybody can check with `commonhold ledger verify FILE`",
+        plural(count)
+    )
 }

@@ -389,7 +389,16 @@ impl Owner {
         let state = self.store.contract(contract).ok_or("the contract is not in this node's book")?;
         let node = state.contract.node;
         let received = self.received().get(contract).copied().unwrap_or(0);
-        let (owner_size, owner_root) = self.ledger.head();
+        // The last receipt is in the ledger before another is drawn up, even if the disk was full when
+        // it was signed: the next one states a ledger that has to have it (spec/ledger.md, "Evidence").
+        let (ledger, last) = (self.ledger.clone(), state.receipt.as_ref().map(|(_, note)| note.clone()));
+        let (owner_size, owner_root) = blocking(move || {
+            if let Some(note) = last {
+                ledger.append(&note).map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(ledger.head())
+        })
+        .await??;
         let request = Request::DrawReceipt {
             contract: *contract,
             egress_bytes: received,
@@ -415,6 +424,10 @@ impl Owner {
         }
         if !note.is_signed_by(&state.contract.provider) {
             return Err("the provider has not signed its receipt".to_owned());
+        }
+        // A provider that put in another head would have this owner sign that it forked its ledger.
+        if (receipt.owner_node, receipt.owner_head) != (self.net.node(), (owner_size, owner_root)) {
+            return Err("the receipt states another ledger of this node than it has".to_owned());
         }
         let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
         let own = self.own_count(&state, receipt.until, received);

@@ -28,7 +28,8 @@ fn object(log: &Log, index: u64, note: &SignedNote, counts: bool) -> String {
     let statement = Statement::of(note).ok();
     let kind = statement.as_ref().map_or("unknown", Statement::kind);
     let hash = HEXLOWER.encode(&leaf_hash(&note.to_bytes()));
-    let signers: Vec<String> = log.signers_of(index).iter().map(|party| format!("\"{party}\"")).collect();
+    let valid = log.signers(index).map_or(&[][..], |signers| &signers.valid);
+    let signers: Vec<String> = valid.iter().map(|party| format!("\"{party}\"")).collect();
     let mut object = format!("{{\"index\":{index},\"kind\":\"{kind}\",\"hash\":\"{hash}\"");
     object.push_str(&format!(",\"signers\":[{}]", signers.join(",")));
     if matches!(statement, Some(Statement::Receipt(_) | Statement::Payment(_))) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use commonhold_format::statement::{AuditIntent, Statement};
 use tempfile::TempDir;
 
 use super::*;
+use crate::frame::HEADER;
 
 fn key() -> PartyKey {
     PartyKey::from_seed(&[1; 32])
@@ -30,7 +32,8 @@ fn open_with(
     dir: &TempDir,
     sync: impl Fn(&File) -> io::Result<()> + Send + std::marker::Sync + 'static,
 ) -> Ledger {
-    Ledger::open_with(dir.path(), key(), "test".to_owned(), Box::new(sync)).unwrap()
+    let disk = Disk { sync: Box::new(sync), ..Disk::default() };
+    Ledger::open_with(dir.path(), key(), "test".to_owned(), disk).unwrap()
 }
 
 #[test]
@@ -145,4 +148,68 @@ fn the_checkpoint_never_covers_what_is_not_durable() {
         appending.join().unwrap();
     });
     assert_eq!(ledger.len(), 1);
+}
+
+#[test]
+fn attack_41_a_batch_that_cannot_be_written_is_taken_back_whole_and_the_ledger_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let full = Arc::new(AtomicBool::new(false));
+    let disk = {
+        let full = full.clone();
+        Disk {
+            // A disk that takes half of it and is full then.
+            write: Box::new(move |mut log, bytes| {
+                if !full.load(Ordering::SeqCst) {
+                    return io::Write::write_all(&mut log, bytes);
+                }
+                io::Write::write_all(&mut log, &bytes[..bytes.len() / 2])?;
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            }),
+            ..Disk::default()
+        }
+    };
+    let ledger = Ledger::open_with(dir.path(), key(), "test".to_owned(), disk).unwrap();
+    ledger.append_all(&[note(0), note(1)]).unwrap();
+    let (head, len) = (ledger.head(), fs::metadata(dir.path().join(LOG)).unwrap().len());
+    full.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        for number in 2..8 {
+            let ledger = &ledger;
+            scope.spawn(move || match ledger.append(&note(number)) {
+                Err(LedgerError::Io { source, .. }) => assert_eq!(source.kind(), io::ErrorKind::StorageFull),
+                other => panic!("{other:?}"),
+            });
+        }
+    });
+    // Those that are there cost no write.
+    assert_eq!(ledger.append(&note(1)).unwrap(), 1);
+    assert!(matches!(ledger.append_all(&[note(0), note(9)]), Err(LedgerError::Io { .. })));
+    assert_eq!((ledger.head(), fs::metadata(dir.path().join(LOG)).unwrap().len()), (head, len));
+    full.store(false, Ordering::SeqCst);
+    assert_eq!(ledger.append_all(&[note(3), note(0), note(3), note(4)]).unwrap(), [2, 0, 2, 3]);
+    drop(ledger);
+    let ledger = open_with(&dir, File::sync_data);
+    let found: Vec<SignedNote> = ledger.entries(0, 10).into_iter().map(|(_, note)| note).collect();
+    assert_eq!(found, [note(0), note(1), note(3), note(4)]);
+}
+
+#[test]
+fn a_note_on_its_way_is_not_written_twice() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open_with(&dir, |log| {
+        std::thread::sleep(Duration::from_millis(5));
+        log.sync_data()
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let ledger = &ledger;
+            scope.spawn(move || {
+                for number in 0..10 {
+                    let index = ledger.append(&note(number)).unwrap();
+                    assert_eq!(ledger.entries(index, 1), [(index, note(number))]);
+                }
+            });
+        }
+    });
+    assert_eq!(ledger.len(), 10);
 }

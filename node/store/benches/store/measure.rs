@@ -36,7 +36,7 @@ impl Outcome {
 
     /// The median of the ratios within each round. The load of a shared machine changes from round
     /// to round more than within one.
-    fn paired_ratio(&self, to: &Self) -> f64 {
+    pub(crate) fn paired_ratio(&self, to: &Self) -> f64 {
         median(self.rates.iter().zip(&to.rates).map(|(mine, other)| mine / other).collect())
     }
 
