@@ -146,6 +146,17 @@ impl Witness {
         contracts.flat_map(|state| [state.contract.owner, state.contract.provider]).collect()
     }
 
+    /// The nodes of those parties, as far as contracts and receipts name them.
+    fn counterparty_nodes(&self) -> HashSet<NodeId> {
+        let Ok(store) = self.vault.store() else { return HashSet::new() };
+        let me = self.net.node();
+        let contracts = store.contracts().into_iter().filter_map(|id| store.contract(&id));
+        let nodes = contracts.flat_map(|state| {
+            [Some(state.contract.node), state.receipt.map(|(receipt, _)| receipt.owner_node)]
+        });
+        nodes.flatten().filter(|node| *node != me).collect()
+    }
+
     async fn take(
         &self,
         note: &SignedNote,
@@ -228,11 +239,12 @@ impl Witness {
         let peers = self.net.peers().await.into_iter().filter(|peer| peer.connected).map(|peer| peer.node);
         // Those that gave it already need not be asked: their cosignature is on the head.
         let room = WITNESSES_MAX.saturating_sub(cosigned.len());
-        let asked: Vec<(NodeId, u64)> = peers
-            .filter(|node| sizes.get(node) != Some(&head.size))
-            .take(room)
-            .map(|node| (node, sizes.get(&node).copied().unwrap_or(0)))
-            .collect();
+        let mut peers: Vec<NodeId> = peers.filter(|node| sizes.get(node) != Some(&head.size)).collect();
+        // Counterparties first: a head has room for a few, and strangers may be many.
+        let counterparties = self.counterparty_nodes();
+        peers.sort_by_key(|node| !counterparties.contains(node));
+        let asked: Vec<(NodeId, u64)> =
+            peers.into_iter().take(room).map(|node| (node, sizes.get(&node).copied().unwrap_or(0))).collect();
         let mut answers = futures::stream::iter(asked)
             .map(|(node, old)| {
                 let (note, size) = (&note, head.size);
@@ -269,14 +281,18 @@ impl Witness {
                 Response::Cosigned { checkpoint, .. } => {
                     let cosigned = SignedNote::parse(&checkpoint).map_err(|error| error.to_string())?;
                     let ledger = self.ledger.clone();
+                    let asked = note.clone();
                     blocking(move || {
-                        let parties = cosigned.signatures().iter().filter_map(|line| party_of(&line.name));
-                        for party in parties {
-                            ledger.add_cosignature(&cosigned, &party).map_err(|error| error.to_string())?;
+                        // The peer's own, which is one: it was asked for no others.
+                        let new =
+                            cosigned.signatures().iter().filter(|line| !asked.signatures().contains(line));
+                        match new.filter_map(|line| party_of(&line.name)).next() {
+                            Some(party) => ledger.add_cosignature(&cosigned, &party).map(|_| ()),
+                            None => Ok(()),
                         }
-                        Ok::<(), String>(())
                     })
-                    .await??;
+                    .await?
+                    .map_err(|error| error.to_string())?;
                     return Ok(size);
                 }
                 Response::Refused { message, .. } => return Err(message),
@@ -288,15 +304,7 @@ impl Witness {
 
     /// Looks at the heads that counterparties publish, whether they continue those seen here.
     pub async fn look(&self) {
-        let nodes: Vec<NodeId> = match self.vault.store() {
-            Ok(store) => {
-                let contracts = store.contracts().into_iter().filter_map(|id| store.contract(&id));
-                contracts.map(|state| state.contract.node).collect()
-            }
-            Err(_) => return,
-        };
-        let me = self.net.node();
-        let nodes: HashSet<NodeId> = nodes.into_iter().filter(|node| *node != me).collect();
+        let nodes = self.counterparty_nodes();
         for node in nodes {
             if let Err(why) = self.look_at(node).await {
                 tracing::warn!(%node, why, "its published ledger does not continue the one seen here");

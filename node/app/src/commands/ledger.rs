@@ -413,9 +413,16 @@ fn credits(microcredits: i128) -> String {
 
 fn write_bundle(log: &Log, source: &mut dyn Source, file: &Path, json: bool) -> Result<()> {
     let out = File::create_new(file).with_context(|| format!("cannot create {}", file.display()))?;
-    let mut out = BufWriter::new(out);
-    let bundled = bundle::write(log, source, &mut out).map_err(|why| anyhow!(why))?;
-    out.into_inner().map_err(|error| anyhow!("{error}"))?.sync_all()?;
+    let write = || -> Result<bundle::Bundled> {
+        let mut out = BufWriter::new(out);
+        let bundled = bundle::write(log, source, &mut out).map_err(|why| anyhow!(why))?;
+        out.into_inner().map_err(|error| anyhow!("{error}"))?.sync_all()?;
+        Ok(bundled)
+    };
+    let bundled = write().inspect_err(|_| {
+        // Half a bundle is of no use, and in the way of the next one.
+        let _ = std::fs::remove_file(file);
+    })?;
     if json {
         return print_json(&json!({
             "file": file,
