@@ -143,11 +143,11 @@ fn a_contract_that_was_being_given_up_when_the_index_was_lost_still_gives_its_sp
     assert_eq!(store.usage().live_bytes, 0);
 }
 
-/// Puts and commits on and on until `ended`; answers the chunks.
+/// Puts and commits on and on until `ended`, at least once; answers the chunks.
 fn keep_on(store: &Store, salt: u8, ended: &AtomicBool) -> Vec<Chunk> {
     let deal = deal(salt).enter(store, Role::Provider);
     let mut kept = Vec::new();
-    while !ended.load(Ordering::Relaxed) {
+    while kept.is_empty() || !ended.load(Ordering::Relaxed) {
         let seed = u64::from(salt) << 32 | kept.len() as u64;
         let chunks: Vec<Chunk> = (seed..seed + 8).map(|seed| chunk(seed, 1 + seed as usize % 700)).collect();
         deal.keep(store, &chunks);
@@ -156,10 +156,10 @@ fn keep_on(store: &Store, salt: u8, ended: &AtomicBool) -> Vec<Chunk> {
     kept
 }
 
-/// Reads and proves these again and again; answers how often.
+/// Reads and proves these again and again until `ended`, at least once; answers how often.
 fn read_on(store: &Store, chunks: &[Chunk], ended: &AtomicBool) -> u64 {
     let mut reads = 0;
-    while !ended.load(Ordering::Relaxed) {
+    while reads == 0 || !ended.load(Ordering::Relaxed) {
         for chunk in chunks {
             chunk.assert_held(store);
             let proof = store.prove(&chunk.id, 0).unwrap();

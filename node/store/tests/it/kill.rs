@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const KILLS_DEFAULT: u64 = 60;
 /// After so many a new store is begun, since all that a store has ever had is looked at each time.
 const KILLS_PER_STORE: u64 = 50;
 const CONTRACTS: u8 = 4;
+/// Only a test that fails waits so long for a child's first commit, on however busy a machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A store of packs of 4 MiB whose trash has no term.
 fn config(dir: &Path) -> StoreConfig {
@@ -150,8 +153,17 @@ struct Said {
     compacted: u64,
 }
 
-/// Runs a child, kills it after a while, and answers what it has said.
-fn run_and_kill(dir: &Path, after: Duration) -> Said {
+/// When a child is killed.
+#[derive(Clone, Copy)]
+enum Moment {
+    /// So long after it was started, whatever it does by then.
+    AfterStart(Duration),
+    /// So long after it acknowledged its first commit, however slow the machine is.
+    AfterCommit(Duration),
+}
+
+/// Runs a child, kills it, and answers what it has said.
+fn run_and_kill(dir: &Path, moment: Moment) -> Said {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::the_child_that_is_killed", "--nocapture", "--test-threads=1"])
         .env(DIR, dir)
@@ -160,6 +172,7 @@ fn run_and_kill(dir: &Path, after: Duration) -> Said {
         .spawn()
         .unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
+    let (committed, commits) = mpsc::channel();
     let reader = thread::spawn(move || {
         let mut it = Said::default();
         for line in stdout.lines().map_while(Result::ok) {
@@ -168,12 +181,20 @@ fn run_and_kill(dir: &Path, after: Duration) -> Said {
             let Some((what, number)) = said.split_once(' ') else { continue };
             if let (Ok(contract), Ok(sequence)) = (what.parse(), number.parse()) {
                 it.acknowledged.insert(contract, sequence);
+                // Nobody listens after the first.
+                let _ = committed.send(());
             }
             it.compacted += u64::from(what == "compacted");
         }
         it
     });
-    thread::sleep(after);
+    match moment {
+        Moment::AfterStart(after) => thread::sleep(after),
+        Moment::AfterCommit(after) => {
+            commits.recv_timeout(PATIENCE).expect("the child commits something");
+            thread::sleep(after);
+        }
+    }
     child.kill().unwrap();
     let status = child.wait().unwrap();
     assert!(!status.success() && status.code().is_none(), "the child ended by itself: {status}");
@@ -231,9 +252,14 @@ fn attack_41_nothing_acknowledged_is_lost_and_nothing_wrong_served_when_the_proc
         let dir = TempDir::new().unwrap();
         let mut histories: Vec<History> = (0..CONTRACTS).map(|_| History::default()).collect();
         for kill in begin..kills.min(begin + KILLS_PER_STORE) {
-            // Some while it opens, most while it works.
-            let after = if kill % 5 == 4 { (kill * 7919) % 12 } else { 15 + (kill * 6151) % 97 };
-            let said = run_and_kill(dir.path(), Duration::from_millis(after));
+            // Some while it opens, some at any time, most while it works.
+            let after = Duration::from_millis;
+            let moment = match kill % 5 {
+                4 => Moment::AfterStart(after((kill * 7919) % 12)),
+                3 => Moment::AfterStart(after(15 + (kill * 6151) % 97)),
+                _ => Moment::AfterCommit(after((kill * 6151) % 97)),
+            };
+            let said = run_and_kill(dir.path(), moment);
             progressed += u64::from(!said.acknowledged.is_empty());
             compacted += said.compacted;
             verify(&open(dir.path()), &mut histories, &said.acknowledged);
