@@ -271,7 +271,7 @@ fn attack_41_heads_that_were_signed_are_continued_after_a_crash_at_any_point() {
         let next = text_note(number + 1).to_bytes();
         let next =
             [&(next.len() as u32).to_be_bytes()[..], &crc32c::crc32c(&next).to_be_bytes(), &next].concat();
-        for torn in (0..next.len()).step_by(7) {
+        for torn in (0..next.len()).step_by(61) {
             let crashed = folder(&[log, &next[..torn]].concat(), Some(&saved));
             fs::write(crashed.path().join("published"), &note).unwrap();
             let after = open(crashed.path());

@@ -31,6 +31,8 @@ struct Seen {
     /// By rising sequence.
     receipts: Vec<Receipt>,
     audits: BTreeMap<u64, AuditCourse>,
+    /// Records under each epoch, since the same one again is nothing new.
+    records: HashMap<u64, Vec<AuditRecord>>,
 }
 
 impl Seen {
@@ -179,7 +181,13 @@ impl<'a> Walk<'a> {
         if !self.needs(index, &[contract.owner, contract.provider]) {
             return;
         }
-        let new = Seen { contract, revisions: Vec::new(), receipts: Vec::new(), audits: BTreeMap::new() };
+        let new = Seen {
+            contract,
+            revisions: Vec::new(),
+            receipts: Vec::new(),
+            audits: BTreeMap::new(),
+            records: HashMap::new(),
+        };
         let party = self.log.party;
         if let Entry::Vacant(entry) = self.contracts.entry(new.contract.id()) {
             self.of_others += u64::from(party != new.contract.owner && party != new.contract.provider);
@@ -284,13 +292,15 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let Some(seen) = self.contracts.get_mut(&record.contract) else { return Ok(()) };
+        let known = seen.records.entry(record.epoch).or_default();
+        if known.contains(&record) {
+            return Ok(());
+        }
+        known.push(record.clone());
         let Some(course) = seen.audits.get_mut(&record.epoch) else {
             self.report.find(index, format!("audit {} was not announced before it", record.epoch));
             return Ok(());
         };
-        if course.last() == Some(&record) {
-            return Ok(());
-        }
         // These need no evidence.
         let answered = matches!(record.outcome, AuditOutcome::Passed | AuditOutcome::WrongBytes);
         let fault = if let Err(fault) = course.take(&record) {
