@@ -18,6 +18,7 @@ use commonhold_ledger::{Ledger, Subject};
 use commonhold_net::Net;
 
 use crate::clock::unix_seconds;
+use crate::turns::Turns;
 use crate::vault::Vault;
 
 /// How long another node may take to countersign.
@@ -39,6 +40,9 @@ pub struct Purse {
     pub vault: Arc<Vault>,
     /// Whom the operator trusts.
     pub trusted: HashSet<PartyId>,
+    /// One note at a time between the same parties: two that ask at once must not both get a signature
+    /// for one sequence.
+    pub turns: Turns<Subject>,
 }
 
 type Refused = (Refusal, String);
@@ -190,6 +194,7 @@ impl Purse {
             return Err((Refusal::Forbidden, "it is not this party's to sign, or not signed".to_owned()));
         }
         let failed = |error: commonhold_ledger::LedgerError| (Refusal::Other, error.to_string());
+        let _turn = self.turns.take(subject).await;
         if let Some(known) = self.ledger.numbered(&subject, sequence).map_err(failed)? {
             return if known.text() == note.text() && commonhold_ledger::binds(&known, None) {
                 Ok(Response::Note { note: known.to_bytes() })

@@ -392,6 +392,11 @@ impl Provider {
             return Err(Refused::new(Refusal::Forbidden, "the owner has not signed the revision"));
         }
         let previous = state.revision.as_ref();
+        // In the ledger too before it is answered again, or followed by another: the disk may have been
+        // full between store and ledger.
+        if let Some((_, last)) = previous {
+            self.keep_note(last, || Ok(())).await?;
+        }
         if let Some((_, last)) = previous.filter(|(_, last)| last.text() == note.text()) {
             return Ok(Response::Note { note: last.to_bytes() });
         }
@@ -596,7 +601,8 @@ impl Provider {
         if !note.is_signed_by(&state.contract.owner) || !note.is_signed_by(&self.party.id()) {
             return Err(Refused::new(Refusal::Forbidden, "a receipt needs both signatures"));
         }
-        if state.receipt.as_ref().is_some_and(|(_, last)| last.text() == note.text()) {
+        if let Some((_, last)) = state.receipt.as_ref().filter(|(_, last)| last.text() == note.text()) {
+            self.keep_note(last, || Ok(())).await?;
             return Ok(Response::Done);
         }
         let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);

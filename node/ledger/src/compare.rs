@@ -295,8 +295,12 @@ fn contradictions(a: &Signed<'_>, b: &Signed<'_>, terms: &Terms<'_>, found: &mut
         }
         let all: Vec<&SignedNote> = ours.iter().chain(theirs).copied().collect();
         if let Some(second) = all.iter().find(|note| note.text() != all[0].text()) {
-            let contract = key.0.contract().and_then(|id| terms.get(&id)).map(|(_, note)| (*note).clone());
-            let (first, second) = (all[0].clone(), (*second).clone());
+            let Some((_, contract)) = key.0.contract().and_then(|id| terms.get(&id)) else {
+                let (subject, sequence) = key;
+                found.differs(format!("there are two texts for {subject}, sequence {sequence}"));
+                continue;
+            };
+            let (contract, first, second) = ((*contract).clone(), all[0].clone(), (*second).clone());
             found.proves(Evidence::Conflict { contract, first, second });
         }
     }

@@ -50,11 +50,11 @@ pub enum Evidence {
         /// The proof that `head` continues that root.
         proof: Vec<Hash>,
     },
-    /// Both parties signed two texts for one subject and sequence. The one who signs last is at fault:
-    /// whoever signs first may have drawn up several, of which the other takes one.
+    /// Both parties signed two revisions or receipts of a contract with one sequence. The one who signs
+    /// last is at fault: whoever signs first may have drawn up several, of which the other takes one.
     Conflict {
-        /// The contract, for revisions and receipts.
-        contract: Option<SignedNote>,
+        /// The contract.
+        contract: SignedNote,
         /// One text.
         first: SignedNote,
         /// The other.
@@ -101,7 +101,7 @@ impl Evidence {
     pub fn check(&self) -> Result<Proven, String> {
         match self {
             Self::Fork { stated, head, root, proof } => check_fork(stated, head, root, proof),
-            Self::Conflict { contract, first, second } => check_conflict(contract.as_ref(), first, second),
+            Self::Conflict { contract, first, second } => check_conflict(contract, first, second),
             Self::Missing { contract, role, earlier, later, frontier, entries } => {
                 check_missing(contract, *role, [earlier, later], frontier, entries)
             }
@@ -192,28 +192,20 @@ fn check_fork(stated: &Stated, head: &SignedNote, root: &Hash, proof: &[Hash]) -
     Err(why)
 }
 
-fn check_conflict(
-    contract: Option<&SignedNote>,
-    first: &SignedNote,
-    second: &SignedNote,
-) -> Result<Proven, String> {
+fn check_conflict(contract: &SignedNote, first: &SignedNote, second: &SignedNote) -> Result<Proven, String> {
     let refused =
-        || "these are not two texts for one subject and sequence that both parties signed".to_owned();
+        || "these are not two texts for one contract and sequence that both parties signed".to_owned();
     let about = numbered(first).filter(|about| numbered(second) == Some(*about));
     let (subject, sequence) = about.ok_or_else(refused)?;
-    if first.text() == second.text() || !binds(first, contract) || !binds(second, contract) {
+    if first.text() == second.text() || !binds(first, Some(contract)) || !binds(second, Some(contract)) {
         return Err(refused());
     }
-    let terms = match contract.map(Statement::of) {
-        Some(Ok(Statement::Contract(terms))) => Some(terms),
-        _ => None,
-    };
-    let accused = match (subject, terms) {
-        (Subject::Revision(_), Some(terms)) => terms.provider,
-        (Subject::Receipt(_), Some(terms)) => terms.owner,
-        (Subject::Payment { payer, .. }, _) => payer,
-        (Subject::Trust { creditor, .. }, _) => creditor,
-        _ => return Err(refused()),
+    let Ok(Statement::Contract(terms)) = Statement::of(contract) else { return Err(refused()) };
+    let accused = match subject {
+        Subject::Revision(_) => terms.provider,
+        Subject::Receipt(_) => terms.owner,
+        // A party may have several nodes; none of them sees what another one has signed.
+        Subject::Payment { .. } | Subject::Trust { .. } => return Err(refused()),
     };
     let what = format!(
         "{accused} countersigned two texts for {subject}, sequence {sequence}, and both parties' signatures are \

@@ -9,10 +9,10 @@ use commonhold_format::keys::PartyKey;
 use commonhold_format::note::SignedNote;
 use commonhold_format::statement::{AuditOutcome, Statement};
 use commonhold_format::tree::{GrowingTree, Hash, leaf_hash};
-use commonhold_ledger::Role;
 use commonhold_ledger::compare::{Comparison, Evidence, Stated, compare};
 use commonhold_ledger::source::Tar;
 use commonhold_ledger::verify::Log;
+use commonhold_ledger::{Role, numbered};
 use tempfile::TempDir;
 use trade::{Party, Shelf, Trade, key, signed, with_line};
 
@@ -79,17 +79,17 @@ fn tampered_with(evidence: &Evidence) {
             }
         }
         Evidence::Conflict { contract, first, second } => {
-            let with = |contract: Option<SignedNote>, first: SignedNote, second: SignedNote| {
-                Evidence::Conflict { contract, first, second }
+            let with = |contract: SignedNote, first: SignedNote, second: SignedNote| Evidence::Conflict {
+                contract,
+                first,
+                second,
             };
             changed.push(with(contract.clone(), first.clone(), first.clone()));
             changed.push(with(contract.clone(), first.clone(), with_line(&first, &other, true)));
             changed.push(with(contract.clone(), stripped(&first), second.clone()));
             changed.push(with(contract.clone(), first.clone(), stripped(&second)));
-            if let Some(note) = &contract {
-                changed.push(with(None, first.clone(), second.clone()));
-                changed.push(with(Some(stripped(note)), first.clone(), second));
-            }
+            changed.push(with(stripped(&contract), first.clone(), second.clone()));
+            changed.push(with(first.clone(), first.clone(), second));
         }
         Evidence::Missing { contract, role, earlier, later, frontier, entries } => {
             let with = |earlier: SignedNote, later: SignedNote, frontier: Vec<Hash>, entries: Vec<u8>| {
@@ -230,14 +230,24 @@ fn attack_32_two_texts_for_one_sequence_accuse_who_signs_last() {
         revision.time += 1;
         signed(Statement::Revision(revision), &[&trade.owner.key, &trade.provider.key])
     };
-    let (payment, trust) = (trade.payment(2, 901, trade.now), trade.trust(1, 1_001));
     let (owner, provider) = (trade.owner.key.id(), trade.provider.key.id());
-    for (note, accused) in [(again, owner), (revision, provider), (payment, owner), (trust, provider)] {
+    for (note, accused) in [(again, owner), (revision, provider)] {
         // In one ledger, or one text in each.
         let mut notes = trade.provider.notes();
         notes.push(note.clone());
         let with_it = log_of(&trade.provider.key, &trade.provider, &notes);
         proves(&compare(&trade.owner.load(), &with_it), &[("conflict", accused)]);
+    }
+    // Payments and trust lines are of parties, which may have signed on two nodes.
+    for note in [trade.payment(2, 901, trade.now), trade.trust(1, 1_001)] {
+        let mut notes = trade.provider.notes();
+        notes.push(note.clone());
+        let found = compare(&trade.owner.load(), &log_of(&trade.provider.key, &trade.provider, &notes));
+        assert_eq!(found.evidence, []);
+        assert!(found.differences.iter().any(|it| it.contains("two texts")), "{:?}", found.differences);
+        let first = trade.provider.notes().into_iter().find(|it| numbered(it) == numbered(&note)).unwrap();
+        let conflict = Evidence::Conflict { contract: trade.contract.clone(), first, second: note };
+        assert!(conflict.check().is_err());
     }
     // A text that one of them alone signed is no conflict: drafts are drawn up anew.
     let mut draft = trade.next_receipt();

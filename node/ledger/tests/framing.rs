@@ -256,7 +256,7 @@ fn nobody_can_accuse(it: &mut Honest) {
         for (second, later) in &known {
             let (first_note, second_note) = (earlier.clone(), later.clone());
             accuses(Evidence::Conflict {
-                contract: Some(contract.clone()),
+                contract: contract.clone(),
                 first: first_note,
                 second: second_note,
             });

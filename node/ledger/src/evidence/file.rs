@@ -41,7 +41,7 @@ impl Evidence {
                 std::iter::once(root).chain(proof).for_each(|hash| line(&mut about, hash));
             }
             Self::Conflict { contract, first, second } => {
-                files.extend(contract.iter().map(|note| ("contract.note", note.to_bytes())));
+                files.push(("contract.note", contract.to_bytes()));
                 files.push(("first.note", first.to_bytes()));
                 files.push(("second.note", second.to_bytes()));
             }
@@ -94,7 +94,7 @@ impl Evidence {
                 Self::Fork { stated, head: note(tar, "head.note")?, root, proof: hashes.collect() }
             }
             "conflict" => {
-                let contract = tar.has("contract.note").then(|| note(tar, "contract.note")).transpose()?;
+                let contract = note(tar, "contract.note")?;
                 let (first, second) = (note(tar, "first.note")?, note(tar, "second.note")?);
                 Self::Conflict { contract, first, second }
             }
