@@ -109,7 +109,7 @@ impl Deal {
         nonce[..8].copy_from_slice(&epoch.to_be_bytes());
         let commitment = nonce_commitment(&id, epoch, &nonce);
         let intent = AuditIntent { contract: id, epoch, revision: self.revisions, commitment, time };
-        notes.owner.push(signed(Statement::AuditIntent(intent), &[&self.owner]));
+        let intent = signed(Statement::AuditIntent(intent), &[&self.owner]);
         let record = AuditRecord {
             contract: id,
             epoch,
@@ -121,7 +121,11 @@ impl Deal {
             evidence: [1 + day as u8 % 200; 32],
             time: time + 2,
         };
-        notes.owner.push(signed(Statement::AuditRecord(record), &[&self.owner]));
+        let record = signed(Statement::AuditRecord(record), &[&self.owner]);
+        // The provider is told what was found.
+        for log in [&mut notes.owner, &mut notes.provider] {
+            log.extend([intent.clone(), record.clone()]);
+        }
         let until = time + 3;
         let byte_seconds = self.byte_seconds + u128::from(HELD_BYTES) * u128::from(until - self.since);
         self.receipts += 1;
