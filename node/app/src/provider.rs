@@ -157,9 +157,14 @@ impl Provider {
                 self.witness.consistency(old, new).map_err(|(reason, why)| Refused::new(reason, why))
             }
             Request::Countersign { note } => {
-                let answer = self.purse.countersign(&note).await;
-                self.creditor.changed();
-                answer.map_err(|(reason, why)| Refused::new(reason, why))
+                let purse = self.purse.clone();
+                let signed = blocking(move || purse.countersign(&note)).await?;
+                let signed = signed.map_err(|(reason, why)| Refused::new(reason, why))?;
+                // Only then: anybody can ask, and counting anew costs a look at every contract.
+                if signed.is_new {
+                    self.creditor.changed();
+                }
+                Ok(Response::Note { note: signed.note.to_bytes() })
             }
             Request::AuditResult { intent, record } => self.audit_result(from, &intent, &record).await,
         }
