@@ -277,6 +277,7 @@ impl Provider {
         let id = contract.id();
         let _turn = self.turns.take(id).await;
         if let Ok(state) = self.state(id).await {
+            self.keep_note(&state.note, || Ok(())).await?;
             return Ok(Response::Note { note: state.note.to_bytes() });
         }
         // By the accounts: what the file system has moves with everything else on it, and a contract
@@ -397,7 +398,8 @@ impl Provider {
             return Err(Refused::new(Refusal::Forbidden, "the owner has not signed the revision"));
         }
         let previous = state.revision.as_ref();
-        if let Some((_, last)) = previous.filter(|(_, last)| last.text() == note.text()) {
+        if let Some((_, last)) = previous.filter(|(_, last)| last.text() == note.text()).cloned() {
+            self.keep_note(&last, || Ok(())).await?;
             return Ok(Response::Note { note: last.to_bytes() });
         }
         let previous = previous.map(|(previous, _)| previous);
@@ -411,7 +413,8 @@ impl Provider {
             .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
         note.countersign(&self.party);
         let contract = revision.contract;
-        let grows = revision.held_bytes > previous.map_or(0, |previous| previous.held_bytes);
+        let grows =
+            !adds.is_empty() || revision.held_bytes > previous.map_or(0, |previous| previous.held_bytes);
         let (store, ledger, signed) = (self.store()?, self.ledger.clone(), note.clone());
         let creditor = self.creditor.clone();
         blocking(move || {
@@ -426,7 +429,10 @@ impl Provider {
                 };
                 Refused::new(reason, error.to_string())
             })?;
-            ledger.append(&signed).map_err(|error| Refused::new(Refusal::Quarantined, error.to_string()))
+            // The one before is there, unless the disk was full when it came; a claim needs all of them.
+            let notes: Vec<SignedNote> =
+                state.revision.iter().map(|(_, note)| note.clone()).chain([signed]).collect();
+            ledger.append_all(&notes).map_err(|error| Refused::new(Refusal::Quarantined, error.to_string()))
         })
         .await??;
         locked(&self.progress).insert(contract, Instant::now());
@@ -601,7 +607,8 @@ impl Provider {
         if !note.is_signed_by(&state.contract.owner) || !note.is_signed_by(&self.party.id()) {
             return Err(Refused::new(Refusal::Forbidden, "a receipt needs both signatures"));
         }
-        if state.receipt.as_ref().is_some_and(|(_, last)| last.text() == note.text()) {
+        if let Some((_, last)) = state.receipt.as_ref().filter(|(_, last)| last.text() == note.text()) {
+            self.keep_note(last, || Ok(())).await?;
             return Ok(Response::Done);
         }
         let previous = state.receipt.as_ref().map(|(receipt, _)| receipt);
