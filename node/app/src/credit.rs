@@ -3,8 +3,10 @@
 //!
 //! Invariant: whatever adds to a debt is weighed together with everything that is being added at the
 //! same time, so a thousand askers at once get no more than one after the other. Nothing is kept here
-//! that does not follow from notes, but for since when a contract is stopped. Not here: the rules
+//! that does not follow from notes, but for how long a contract has been stopped. Not here: the rules
 //! (engine), and whether a request is its sender's to make (provider).
+
+mod arrears;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -18,12 +20,12 @@ use commonhold_engine::credit::{
 use commonhold_format::ids::{ContractId, PartyId};
 use commonhold_format::keys::PartyKey;
 use commonhold_format::note::SignedNote;
-use commonhold_format::statement::{Claim, Prices, Statement};
+use commonhold_format::statement::{AMOUNT_MAX, Claim, Prices, Statement};
 use commonhold_ledger::Ledger;
 use commonhold_store::{ContractState, Role, Store};
 
+use self::arrears::Arrears;
 use crate::clock::unix_seconds;
-use crate::datadir::write_durably;
 use crate::provider::byte_seconds_until;
 use crate::vault::Vault;
 
@@ -68,16 +70,24 @@ struct State {
     counted: Option<Counted>,
     /// Microcredits by contract that are being added.
     reserved: BTreeMap<ContractId, u64>,
-    /// Since when contracts are stopped, Unix seconds.
-    since: BTreeMap<ContractId, u64>,
-    /// Since when something is unsigned, by contract and the sequences of its revision and receipt.
-    unsigned: HashMap<(ContractId, u64, u64), u64>,
+    /// Since when something is unsigned, by contract.
+    unsigned: HashMap<ContractId, Kept>,
+}
+
+/// Since when something is kept that the receipt of this sequence does not cover.
+struct Kept {
+    receipt: u64,
+    /// The last revision that was looked at.
+    revision: u64,
+    /// `None` when nothing was kept up to that revision.
+    since: Option<u64>,
 }
 
 /// What follows from the ledger about money.
 struct Money {
     at: Instant,
-    accounts: BTreeMap<PartyId, i128>,
+    /// Accounts, and audits of this epoch; the rest is empty.
+    accounts: BTreeMap<PartyId, Debt>,
     lines: Vec<(Line, u64)>,
     /// The epoch's beginning, and what nobody stood for then.
     epoch: u64,
@@ -92,7 +102,7 @@ pub struct Creditor {
     ledger: Ledger,
     party: PartyId,
     egress: Arc<Mutex<HashMap<ContractId, u64>>>,
-    since_file: PathBuf,
+    arrears: Mutex<Arrears>,
     state: Mutex<State>,
     /// Claims that stand in the ledger, by contract and sequence of the missing receipt.
     claimed: Mutex<Option<HashSet<(ContractId, u64)>>>,
@@ -141,8 +151,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Creditor {
-    /// Over the rooms of a provider. `since_file` keeps since when contracts are stopped; `egress` has
-    /// what was sent and is in no receipt.
+    /// Over the rooms of a provider. `arrears_file` keeps how long contracts have been stopped; `egress`
+    /// has what was sent and is in no receipt.
     pub fn new(
         rules: CreditRules,
         arrears_seconds: u64,
@@ -150,12 +160,12 @@ impl Creditor {
         ledger: Ledger,
         party: PartyId,
         egress: Arc<Mutex<HashMap<ContractId, u64>>>,
-        since_file: PathBuf,
+        arrears_file: PathBuf,
     ) -> Self {
-        let since = read_since(&since_file);
-        let state = Mutex::new(State { since, ..State::default() });
+        let arrears = Mutex::new(Arrears::open(arrears_file));
+        let state = Mutex::default();
         let claimed = Mutex::default();
-        Self { rules, arrears_seconds, vault, ledger, party, egress, since_file, state, claimed }
+        Self { rules, arrears_seconds, vault, ledger, party, egress, arrears, state, claimed }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -183,7 +193,7 @@ impl Creditor {
         }
         let mut debts = counted.debts[Ahead::Rest as usize].clone();
         let debt = debts.debts.entry(*owner).or_default();
-        debt.hold = debt.hold.saturating_add(hold_microcredits);
+        debt.hold = debt.hold.max(hold_microcredits);
         if debts.allows(owner, 1) {
             return Ok(());
         }
@@ -206,21 +216,23 @@ impl Creditor {
     pub fn may_hold(&self, contract: &ContractState, held_bytes: u64) -> Result<Reservation<'_>, String> {
         let mut state = self.state();
         let (debts, amount) = self.weigh_hold(&mut state, contract, held_bytes)?;
-        let debt = debts.debts.entry(contract.contract.owner).or_default();
-        debt.ahead = debt.ahead.saturating_add(amount);
+        for debts in debts {
+            let debt = debts.debts.entry(contract.contract.owner).or_default();
+            debt.ahead = debt.ahead.saturating_add(amount);
+        }
         let contract = contract.contract.id();
         let reserved = state.reserved.entry(contract).or_default();
         *reserved = reserved.saturating_add(amount);
         Ok(Reservation { creditor: self, contract, amount })
     }
 
-    /// The debts with one epoch ahead, and what holding so much adds to them, if that is covered.
+    /// The debts with something ahead, and what holding so much adds to them, if that is covered.
     fn weigh_hold<'a>(
         &self,
         state: &'a mut State,
         contract: &ContractState,
         held_bytes: u64,
-    ) -> Result<(&'a mut Debts, u64), String> {
+    ) -> Result<(&'a mut [Debts], u64), String> {
         let terms = &contract.contract;
         let held = contract.revision.as_ref().map_or(0, |(revision, _)| revision.held_bytes);
         let seconds = self.rules.epoch_seconds.min(terms.ends.saturating_sub(unix_seconds()));
@@ -231,14 +243,14 @@ impl Creditor {
         if let Some(stop) = counted.stops.get(&terms.id()) {
             return Err(stop.to_string());
         }
-        let debts = &mut counted.debts[Ahead::Epoch as usize];
+        let debts = &counted.debts[Ahead::Epoch as usize];
         if !debts.allows(&terms.owner, more) {
             let headroom = debts.headroom(&terms.owner);
             return Err(format!(
                 "keeping this for an epoch costs {more} microcredits and {headroom} are covered here: pay ahead, or have somebody answer for you"
             ));
         }
-        Ok((debts, more))
+        Ok((&mut counted.debts[Ahead::Rest as usize..], more))
     }
 
     /// Whether `bytes` may be sent to the owner of a contract; they count from now on.
@@ -355,7 +367,9 @@ impl Creditor {
                 }
                 _ => state.contract.prices.amount_due(byte_seconds_until(&state, until), egress, audits),
             };
-            let unsigned = due.map_or(u64::MAX, |due| due.saturating_sub(owed));
+            // What has no amount cannot be signed for: it is owed as far as there are amounts, so that
+            // it is stopped and nobody else is.
+            let unsigned = due.unwrap_or(AMOUNT_MAX + 1).saturating_sub(owed);
             Ok(Lent { signing: Signing { signed_until, unsigned }, unsigned, state })
         });
         lent.collect()
@@ -370,21 +384,24 @@ impl Creditor {
         if now.saturating_sub(earliest) <= self.rules.epoch_seconds {
             return Ok(Some(earliest));
         }
-        // Nothing may have been kept for long after the last receipt, or since the contract began.
-        let key = (state.contract.id(), revision.sequence, receipt.map_or(0, |receipt| receipt.sequence));
-        if let Some(since) = held.unsigned.get(&key) {
-            return Ok(Some(*since));
+        // Nothing may have been kept for long after the last receipt, or since the contract began. What
+        // was found stays so until the next receipt; a revision that holds nothing adds nothing to it.
+        let sequence = receipt.map_or(0, |receipt| receipt.sequence);
+        let id = state.contract.id();
+        if let Some(known) = held.unsigned.get(&id).filter(|it| it.receipt == sequence)
+            && (known.since.is_some() || known.revision == revision.sequence || revision.held_bytes == 0)
+        {
+            return Ok(Some(known.since.unwrap_or(earliest)));
         }
         let revisions = self.ledger.revisions(&state.contract).map_err(|error| error.to_string())?;
         let ends = revisions.iter().skip(1).map(|next| next.time).chain([u64::MAX]);
         let kept = revisions.iter().zip(ends).filter(|(it, to)| it.held_bytes > 0 && *to > earliest);
-        let since = kept.map(|(it, _)| it.time.max(earliest)).next().unwrap_or(earliest);
-        held.unsigned.retain(|(contract, ..), _| *contract != key.0);
-        held.unsigned.insert(key, since);
-        Ok(Some(since))
+        let since = kept.map(|(it, _)| it.time.max(earliest)).next();
+        held.unsigned.insert(id, Kept { receipt: sequence, revision: revision.sequence, since });
+        Ok(Some(since.unwrap_or(earliest)))
     }
 
-    fn money(&self, state: &mut State, now: u64) -> Result<Arc<Money>, String> {
+    fn money(&self, state: &mut State, store: &Store, now: u64) -> Result<Arc<Money>, String> {
         let epoch = self.rules.epoch_start(now);
         if let Some(money) =
             state.money.as_ref().filter(|it| it.epoch == epoch && it.at.elapsed() < MONEY_FOR)
@@ -392,10 +409,14 @@ impl Creditor {
             return Ok(money.clone());
         }
         let failed = |error: commonhold_ledger::LedgerError| error.to_string();
-        let by_party = |accounts: Vec<commonhold_ledger::Account>| {
-            accounts.into_iter().map(|it| (it.party, it.lent())).collect::<BTreeMap<_, _>>()
-        };
-        let accounts = by_party(self.ledger.accounts(&self.party).map_err(failed)?);
+        let account = |it: &commonhold_ledger::Account| Debt { account: it.lent(), ..Debt::default() };
+        let earlier = self.ledger.accounts_at(&self.party, epoch.saturating_sub(1)).map_err(failed)?;
+        let audited: BTreeMap<PartyId, i128> = earlier.iter().map(|it| (it.party, it.their_audits)).collect();
+        let accounts = self.ledger.accounts(&self.party).map_err(failed)?.into_iter().map(|it| {
+            let audits = (it.their_audits - audited.get(&it.party).copied().unwrap_or(0)).max(0);
+            (it.party, Debt { audits, ..account(&it) })
+        });
+        let accounts: BTreeMap<PartyId, Debt> = accounts.collect();
         let lines: Vec<(Line, u64)> = self
             .ledger
             .trust_lines(&self.party)
@@ -406,17 +427,16 @@ impl Creditor {
                 (line, it.ends)
             })
             .collect();
-        let earlier =
-            by_party(self.ledger.accounts_at(&self.party, epoch.saturating_sub(1)).map_err(failed)?);
-        let earlier = Debts {
-            rules: self.rules.clone(),
-            debts: earlier
-                .into_iter()
-                .map(|(party, account)| (party, Debt { account, ..Debt::default() }))
-                .collect(),
-            lines: active(&lines, epoch),
-            before: BTreeMap::new(),
-        };
+        let mut debts: BTreeMap<PartyId, Debt> = earlier.iter().map(|it| (it.party, account(it))).collect();
+        // With what may be held back as with lines: whatever is cover now was cover then.
+        for contract in store.contracts().into_iter().filter_map(|id| store.contract(&id)) {
+            if contract.role == Role::Provider {
+                let debt = debts.entry(contract.contract.owner).or_default();
+                debt.hold = debt.hold.max(hold_at(&contract.contract, epoch));
+            }
+        }
+        let lines_then = active(&lines, epoch);
+        let earlier = Debts { rules: self.rules.clone(), debts, lines: lines_then, before: BTreeMap::new() };
         let before = earlier.weigh().into_iter().map(|(party, credit)| (party, credit.uncovered)).collect();
         let money = Arc::new(Money { at: Instant::now(), accounts, lines, epoch, before });
         state.money = Some(money.clone());
@@ -432,7 +452,7 @@ impl Creditor {
 
     fn count(&self, state: &mut State, store: &Store) -> Result<Counted, String> {
         let now = unix_seconds();
-        let money = self.money(state, now)?;
+        let money = self.money(state, store, now)?;
         let contracts = self.contracts(state, store, now)?;
         let debts = [Ahead::Nothing, Ahead::Rest, Ahead::Epoch].map(|ahead| {
             let seconds = match ahead {
@@ -440,16 +460,12 @@ impl Creditor {
                 Ahead::Rest => self.rules.epoch_rest(now),
                 Ahead::Epoch => self.rules.epoch_seconds,
             };
-            let mut debts: BTreeMap<PartyId, Debt> = money
-                .accounts
-                .iter()
-                .map(|(party, account)| (*party, Debt { account: *account, ..Debt::default() }))
-                .collect();
+            let mut debts = money.accounts.clone();
             for Lent { state: contract, unsigned, .. } in &contracts {
                 let (terms, id) = (&contract.contract, contract.contract.id());
                 let debt = debts.entry(terms.owner).or_default();
                 debt.unsigned = debt.unsigned.saturating_add(*unsigned);
-                debt.hold = debt.hold.saturating_add(hold_at(terms, now));
+                debt.hold = debt.hold.max(hold_at(terms, now));
                 let held = contract.revision.as_ref().map_or(0, |(revision, _)| revision.held_bytes);
                 if !contract.given_up {
                     let seconds = seconds.min(terms.ends.saturating_sub(now));
@@ -462,11 +478,10 @@ impl Creditor {
             let (rules, before) = (self.rules.clone(), money.before.clone());
             Debts { rules, debts, lines: active(&money.lines, now), before }
         });
-        let by_now = &debts[Ahead::Nothing as usize];
-        let (credits, spent) = (by_now.weigh(), by_now.spent());
+        let credits = debts[Ahead::Nothing as usize].weigh();
         let stop = |lent: &Lent| {
             let credit = credits.get(&lent.state.contract.owner)?;
-            Some((lent.state.contract.id(), stopped(&self.rules, &lent.signing, credit, spent, now)?))
+            Some((lent.state.contract.id(), stopped(&self.rules, &lent.signing, credit, now)?))
         };
         let over = |lent: &&Lent| !lent.state.given_up && now < lent.state.contract.ends;
         let stops = contracts.iter().filter(over).filter_map(stop).collect();
@@ -490,12 +505,11 @@ impl Creditor {
                 self.claim(key, &contract, since.saturating_add(self.rules.epoch_seconds).min(now), now)?;
             }
         }
-        self.note_stops(&stops, now)?;
-        let since = self.state().since.clone();
-        for (id, since) in since {
-            if now.saturating_sub(since) <= self.arrears_seconds {
-                continue;
-            }
+        let (stopped, epoch) =
+            (stops.keys().copied().collect(), Duration::from_secs(self.rules.epoch_seconds));
+        let term = Duration::from_secs(self.arrears_seconds);
+        let due = locked(&self.arrears).look(&stopped, epoch, term, Instant::now())?;
+        for id in due {
             if store.give_up(&id).map_err(|error| error.to_string())? {
                 tracing::warn!(contract = %id, "given up: it was stopped for longer than arrears_term; its chunks are in the trash");
             }
@@ -548,21 +562,6 @@ impl Creditor {
             }
         }
     }
-
-    /// Keeps since when which contracts are stopped.
-    fn note_stops(&self, stops: &HashMap<ContractId, Stop>, now: u64) -> Result<(), String> {
-        let mut state = self.state();
-        let before = state.since.clone();
-        state.since.retain(|id, _| stops.contains_key(id));
-        for id in stops.keys() {
-            state.since.entry(*id).or_insert(now);
-        }
-        if state.since == before {
-            return Ok(());
-        }
-        let text: String = state.since.iter().map(|(id, since)| format!("{id} {since}\n")).collect();
-        write_durably(&self.since_file, text.as_bytes(), 0o644).map_err(|error| error.to_string())
-    }
 }
 
 /// Lines that count at `now`.
@@ -573,17 +572,6 @@ fn active(lines: &[(Line, u64)], now: u64) -> Vec<Line> {
 /// The price of sending bytes, rounded up.
 fn egress_price(prices: &Prices, bytes: u64) -> u64 {
     prices.amount_due(0, bytes, 0).map_or(u64::MAX, |due| due + 1)
-}
-
-/// Since when contracts are stopped. Lines that are none are passed over: the time then counts anew,
-/// which is to the owner's advantage.
-fn read_since(file: &std::path::Path) -> BTreeMap<ContractId, u64> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let line = |line: &str| {
-        let (id, since) = line.split_once(' ')?;
-        Some((id.parse().ok()?, since.parse().ok()?))
-    };
-    text.lines().filter_map(line).collect()
 }
 
 /// Looks for claims and contracts to give up, now and then.
@@ -597,3 +585,6 @@ pub async fn look_forever(creditor: Arc<Creditor>, key: Arc<PartyKey>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

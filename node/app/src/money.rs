@@ -5,9 +5,9 @@
 //! for two texts: one that was not answered is sent again before the next. Not here: what notes come
 //! to (ledger), and what a line is worth (engine).
 
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use commonhold_format::ids::{NodeId, PartyId};
 use commonhold_format::keys::PartyKey;
@@ -16,15 +16,18 @@ use commonhold_format::statement::{AMOUNT_MAX, Payment, Statement, Trust};
 use commonhold_format::wire::{Refusal, Request, Response};
 use commonhold_ledger::{Ledger, Subject};
 use commonhold_net::Net;
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::clock::unix_seconds;
-use crate::turns::Turns;
 use crate::vault::Vault;
 
 /// How long another node may take to countersign.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most trust lines of one guarantor.
 const LINES_MAX: usize = 64;
+/// Notes of one party that are countersigned in an hour.
+const NOTES_PER_HOUR_MAX: u32 = 64;
+const HOUR: Duration = Duration::from_secs(3600);
 /// How far another's clock may be ahead, seconds.
 const SKEW_SECONDS: u64 = 600;
 
@@ -40,9 +43,26 @@ pub struct Purse {
     pub vault: Arc<Vault>,
     /// Whom the operator trusts.
     pub trusted: HashSet<PartyId>,
-    /// One note at a time between the same parties: two that ask at once must not both get a signature
-    /// for one sequence.
-    pub turns: Turns<Subject>,
+    /// One note at a time.
+    pub turns: PurseTurns,
+}
+
+/// What keeps two texts from getting one sequence: one note at a time is signed first here, and one
+/// at a time is signed second.
+#[derive(Default)]
+pub struct PurseTurns {
+    offering: AsyncMutex<()>,
+    /// By party that signed first: since when its notes are counted, and how many came.
+    countersigning: Mutex<HashMap<PartyId, (Instant, u32)>>,
+}
+
+/// What a request to countersign came to.
+#[derive(Debug)]
+pub struct Countersigned {
+    /// The note with both signatures.
+    pub note: SignedNote,
+    /// Was it signed just now? Else it was known.
+    pub is_new: bool,
 }
 
 type Refused = (Refusal, String);
@@ -86,6 +106,7 @@ impl Purse {
             return Err("nobody pays itself".to_owned());
         }
         let subject = Subject::Payment { payer, payee };
+        let _turn = self.turns.offering.lock().await;
         let last = self.ledger.last_payment(&payer, &payee).map_err(|error| error.to_string())?;
         let (sequence, paid) = last.as_ref().map_or((0, 0), |last| (last.sequence, last.paid_microcredits));
         self.finish(subject, sequence + 1, nodes).await?;
@@ -121,6 +142,7 @@ impl Purse {
             return Err("guarantor, creditor and debtor are three different parties".to_owned());
         }
         let subject = Subject::Trust { guarantor, creditor, debtor };
+        let _turn = self.turns.offering.lock().await;
         let last =
             || self.ledger.last_trust(&guarantor, &creditor, &debtor).map_err(|error| error.to_string());
         let next = last()?.map_or(0, |last| last.sequence) + 1;
@@ -179,8 +201,12 @@ impl Purse {
         Err(format!("{reason}; what was signed here waits in the ledger and is sent again by the next try"))
     }
 
-    /// Countersigns a payment that this party made or a trust line that was given to it.
-    pub async fn countersign(&self, note: &[u8]) -> Result<Response, Refused> {
+    /// Countersigns a payment that this party made or a trust line that was given to it. Blocks on the
+    /// disk.
+    ///
+    /// # Errors
+    /// A refusal, and why.
+    pub fn countersign(&self, note: &[u8]) -> Result<Countersigned, Refused> {
         let mut note = SignedNote::parse(note).map_err(|error| invalid(error.to_string()))?;
         let statement = Statement::of(&note).map_err(|error| invalid(error.to_string()))?;
         let (subject, sequence) =
@@ -193,11 +219,13 @@ impl Purse {
         if second != self.me() || !note.is_signed_by(&first) {
             return Err((Refusal::Forbidden, "it is not this party's to sign, or not signed".to_owned()));
         }
+        // Held until it is logged: of two texts for one sequence that come at the same time, the second
+        // finds the first.
+        let mut counts = self.turns.countersigning.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |error: commonhold_ledger::LedgerError| (Refusal::Other, error.to_string());
-        let _turn = self.turns.take(subject).await;
         if let Some(known) = self.ledger.numbered(&subject, sequence).map_err(failed)? {
             return if known.text() == note.text() && commonhold_ledger::binds(&known, None) {
-                Ok(Response::Note { note: known.to_bytes() })
+                Ok(Countersigned { note: known, is_new: false })
             } else {
                 Err((Refusal::Conflict, "another text has that sequence".to_owned()))
             };
@@ -207,9 +235,17 @@ impl Purse {
             Statement::Trust(trust) => self.check_trust(trust)?,
             _ => {}
         }
-        note.countersign(&self.party);
-        self.log(&note).await.map_err(|why| (Refusal::Other, why))?;
-        Ok(Response::Note { note: note.to_bytes() })
+        counts.retain(|_, (since, _)| since.elapsed() < HOUR);
+        let (_, count) = counts.entry(first).or_insert((Instant::now(), 0));
+        if *count >= NOTES_PER_HOUR_MAX {
+            return Err((Refusal::Busy, "too many notes in an hour: try again later".to_owned()));
+        }
+        *count += 1;
+        if !note.countersign(&self.party) {
+            return Err(invalid("it has no room for another signature"));
+        }
+        self.ledger.append(&note).map_err(failed)?;
+        Ok(Countersigned { note, is_new: true })
     }
 
     fn check_payment(&self, payment: &Payment) -> Result<(), Refused> {
@@ -258,3 +294,6 @@ impl Purse {
         contracts.any(|state| state.contract.owner == *party || state.contract.provider == *party)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,9 +157,14 @@ impl Provider {
                 self.witness.consistency(old, new).map_err(|(reason, why)| Refused::new(reason, why))
             }
             Request::Countersign { note } => {
-                let answer = self.purse.countersign(&note).await;
-                self.creditor.changed();
-                answer.map_err(|(reason, why)| Refused::new(reason, why))
+                let purse = self.purse.clone();
+                let signed = blocking(move || purse.countersign(&note)).await?;
+                let signed = signed.map_err(|(reason, why)| Refused::new(reason, why))?;
+                // Only then: anybody can ask, and counting anew costs a look at every contract.
+                if signed.is_new {
+                    self.creditor.changed();
+                }
+                Ok(Response::Note { note: signed.note.to_bytes() })
             }
             Request::AuditResult { intent, record } => self.audit_result(from, &intent, &record).await,
         }
@@ -272,6 +277,7 @@ impl Provider {
         let id = contract.id();
         let _turn = self.turns.take(id).await;
         if let Ok(state) = self.state(id).await {
+            self.keep_note(&state.note, || Ok(())).await?;
             return Ok(Response::Note { note: state.note.to_bytes() });
         }
         // By the accounts: what the file system has moves with everything else on it, and a contract
@@ -392,12 +398,9 @@ impl Provider {
             return Err(Refused::new(Refusal::Forbidden, "the owner has not signed the revision"));
         }
         let previous = state.revision.as_ref();
-        // In the ledger too before it is answered again, or followed by another: the disk may have been
-        // full between store and ledger.
-        if let Some((_, last)) = previous {
-            self.keep_note(last, || Ok(())).await?;
-        }
-        if let Some((_, last)) = previous.filter(|(_, last)| last.text() == note.text()) {
+        if let Some((_, last)) = previous.filter(|(_, last)| last.text() == note.text()).cloned() {
+            // In the ledger too before it is answered again: the disk may have been full between the two.
+            self.keep_note(&last, || Ok(())).await?;
             return Ok(Response::Note { note: last.to_bytes() });
         }
         let previous = previous.map(|(previous, _)| previous);
@@ -411,7 +414,8 @@ impl Provider {
             .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
         note.countersign(&self.party);
         let contract = revision.contract;
-        let grows = revision.held_bytes > previous.map_or(0, |previous| previous.held_bytes);
+        let grows =
+            !adds.is_empty() || revision.held_bytes > previous.map_or(0, |previous| previous.held_bytes);
         let (store, ledger, signed) = (self.store()?, self.ledger.clone(), note.clone());
         let creditor = self.creditor.clone();
         blocking(move || {
@@ -426,7 +430,10 @@ impl Provider {
                 };
                 Refused::new(reason, error.to_string())
             })?;
-            ledger.append(&signed).map_err(|error| Refused::new(Refusal::Quarantined, error.to_string()))
+            // The one before is there, unless the disk was full when it came; a claim needs all of them.
+            let notes: Vec<SignedNote> =
+                state.revision.iter().map(|(_, note)| note.clone()).chain([signed]).collect();
+            ledger.append_all(&notes).map_err(|error| Refused::new(Refusal::Quarantined, error.to_string()))
         })
         .await??;
         locked(&self.progress).insert(contract, Instant::now());

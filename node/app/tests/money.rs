@@ -78,6 +78,9 @@ async fn attack_31_an_owner_that_does_not_sign_is_claimed_from_and_not_served() 
     // Exactly the one epoch.
     assert_eq!((claim.sequence, claim.until), (1, revision.time + 4));
     assert_eq!(claim.byte_seconds, 4 * 16 * KIB as u128);
+    // Nor is anything taken in the place of something else.
+    let again = commonhold_format::wire::Addition { chunk, len: 16 * KIB as u32 };
+    assert_eq!(owner.commit(&mut deal, vec![again], vec![0]).await.unwrap_err().0, Refusal::Credit);
     // Taking something away and signing are never refused; signing opens the doors again.
     let (_, note, inventory) = owner.propose(&deal, &[], &[]);
     assert!(note.is_signed_by(&owner.party.id()) && inventory.len() == 1);

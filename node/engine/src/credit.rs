@@ -49,12 +49,16 @@ pub struct Debt {
     pub ahead: u64,
     /// What it may hold back under contracts that have not ended.
     pub hold: u64,
+    /// Part of the account: the price of the audits for which it signed in this epoch.
+    pub audits: i128,
 }
 
 impl Debt {
-    /// What it may come to owe in all.
+    /// What it may come to owe in all, but for the audits of this epoch: their number is what it says
+    /// against itself, so it must not use up what others share.
     pub fn exposure(&self) -> i128 {
-        self.account.saturating_add(self.unsigned.into()).saturating_add(self.ahead.into())
+        let account = self.account.saturating_sub(self.audits);
+        account.saturating_add(self.unsigned.into()).saturating_add(self.ahead.into())
     }
 }
 
@@ -84,6 +88,8 @@ pub struct Credit {
     pub uncovered: i128,
     /// Its part of this epoch's gifts.
     pub gift: i128,
+    /// Is there nothing left of the gift budget for it, when all whose part is smaller have theirs?
+    pub over: bool,
 }
 
 /// All debts to one provider, and what stands for them.
@@ -129,6 +135,15 @@ impl Debts {
         }
         for (party, credit) in &mut parties {
             credit.gift = (credit.uncovered - self.before.get(party).copied().unwrap_or(0)).max(0);
+        }
+        // Somebody whose cover runs out while its data is kept may go far beyond the budget. That is
+        // its own affair: those who stay within what they were granted have theirs.
+        let mut gifts: Vec<&mut Credit> = parties.values_mut().filter(|it| it.gift > 0).collect();
+        gifts.sort_by_key(|it| it.gift);
+        let mut sum = 0;
+        for credit in gifts {
+            sum += credit.gift;
+            credit.over = sum > self.rules.gift_microcredits.into();
         }
         parties
     }
@@ -192,7 +207,7 @@ pub enum Stop {
         /// When the unsigned time began.
         since: u64,
     },
-    /// It owes more than anybody stands for, and the gift budget is used up.
+    /// It owes more than anybody stands for, and nothing of the gift budget is left for it.
     #[error("{owed} microcredits are owed, more than is covered here: pay, or have somebody answer for you")]
     OverLimit {
         /// What it owes.
@@ -201,14 +216,8 @@ pub enum Stop {
 }
 
 /// Whether a contract is stopped at `now`. `credit` is how its owner stands with
-/// [`ahead`](Debt::ahead) left out, and `spent` what all have used of the gift budget.
-pub fn stopped(
-    rules: &CreditRules,
-    signing: &Signing,
-    credit: &Credit,
-    spent: i128,
-    now: u64,
-) -> Option<Stop> {
+/// [`ahead`](Debt::ahead) left out.
+pub fn stopped(rules: &CreditRules, signing: &Signing, credit: &Credit, now: u64) -> Option<Stop> {
     if let Some(since) = signing.signed_until
         && signing.unsigned > 0
         && credit.exposure > 0
@@ -216,8 +225,7 @@ pub fn stopped(
     {
         return Some(Stop::Unsigned { since });
     }
-    (credit.gift > 0 && spent > rules.gift_microcredits.into())
-        .then_some(Stop::OverLimit { owed: credit.exposure })
+    credit.over.then_some(Stop::OverLimit { owed: credit.exposure })
 }
 
 /// What an owner may hold back under a contract at `now`.

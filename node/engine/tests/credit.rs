@@ -106,7 +106,7 @@ fn an_owner_that_does_not_sign_is_stopped_after_one_epoch() {
     let all = debts(rules.clone(), &[(1, 100)], &[]);
     let credit = all.weigh()[&party(1)];
     let signing = |since, unsigned| Signing { signed_until: since, unsigned };
-    let at = |signing, now| stopped(&rules, &signing, &credit, all.spent(), now);
+    let at = |signing, now| stopped(&rules, &signing, &credit, now);
     assert_eq!(at(signing(Some(10), 5), 10 + WEEK), None);
     assert_eq!(at(signing(Some(10), 5), 11 + WEEK), Some(Stop::Unsigned { since: 10 }));
     // Nothing new is owed; or nothing was stored yet; or a clock went back.
@@ -116,7 +116,7 @@ fn an_owner_that_does_not_sign_is_stopped_after_one_epoch() {
     // Paid ahead.
     let paid = debts(rules.clone(), &[(1, -1)], &[]);
     let credit = paid.weigh()[&party(1)];
-    assert_eq!(stopped(&rules, &signing(Some(10), 5), &credit, 0, 11 + WEEK), None);
+    assert_eq!(stopped(&rules, &signing(Some(10), 5), &credit, 11 + WEEK), None);
 }
 
 #[test]
@@ -124,9 +124,32 @@ fn an_owner_beyond_its_limit_is_stopped_when_the_gifts_are_used_up() {
     let rules = rules(&[(2, 5_000)]);
     let all = debts(rules.clone(), &[(1, 1_001), (2, 4_000)], &[]);
     let signed = Signing { signed_until: Some(10), unsigned: 0 };
-    let verdict = |n| stopped(&rules, &signed, &all.weigh()[&party(n)], all.spent(), 11);
+    let verdict = |n| stopped(&rules, &signed, &all.weigh()[&party(n)], 11);
     assert_eq!(verdict(1), Some(Stop::OverLimit { owed: 1_001 }));
     assert_eq!(verdict(2), None);
+}
+
+#[test]
+fn an_owner_whose_cover_runs_out_stops_itself_and_nobody_else() {
+    let rules = rules(&[]);
+    let signed = Signing { signed_until: Some(10), unsigned: 0 };
+    let verdicts = |owed: &[(u8, i128)]| -> Vec<bool> {
+        let all = debts(rules.clone(), owed, &[]).weigh();
+        all.values().map(|it| stopped(&rules, &signed, it, 11).is_some()).collect()
+    };
+    // The last was granted much for what it had paid ahead, and has used that up.
+    assert_eq!(verdicts(&[(1, 300), (2, 700), (3, 90_000)]), [false, false, true]);
+    assert_eq!(verdicts(&[(1, 300), (2, 701), (3, 90_000)]), [false, true, true]);
+    assert_eq!(verdicts(&[(1, -5), (2, 0), (3, 1_000)]), [false, false, false]);
+}
+
+#[test]
+fn audits_of_this_epoch_are_owed_and_take_nothing_of_the_gifts() {
+    let mut all = debts(rules(&[]), &[(1, 0)], &[(2, 1, 500)]);
+    all.debts.insert(party(2), Debt { account: 9_700, audits: 10_000, ..Debt::default() });
+    all.debts.insert(party(1), owes(300));
+    // Nor do they take from those for whom a guarantor stands.
+    assert_eq!((all.spent(), all.weigh()[&party(1)].guaranteed), (0, 300));
 }
 
 #[test]
@@ -145,7 +168,7 @@ prop_compose! {
         lines in prop::collection::vec((0u8..8, 0u8..8, 0u64..3_000), 0..12),
         before in prop::collection::btree_map(0u8..8, 0i128..2_000, 0..6),
     ) -> Debts {
-        let debt = |(account, unsigned, ahead, hold)| Debt { account, unsigned, ahead, hold };
+        let debt = |(account, unsigned, ahead, hold)| Debt { account, unsigned, ahead, hold, audits: 0 };
         Debts {
             rules: rules(&trusted.into_iter().collect::<Vec<_>>()),
             debts: owed.into_iter().map(|(n, it)| (party(n), debt(it))).collect(),

@@ -43,6 +43,8 @@ pub struct Balance {
     pub egress_bytes: u64,
     /// Audits passed, in the receipt.
     pub audits_passed: u64,
+    /// What those come to, microcredits.
+    pub audits_microcredits: i128,
     /// Audits failed, in the receipt.
     pub audits_failed: u64,
 }
@@ -61,6 +63,8 @@ pub struct Account {
     pub their_debt: i128,
     /// What the asking party owes for what is kept for it there, less what it has paid.
     pub my_debt: i128,
+    /// Part of what the other owes by receipts: the price of audits.
+    pub their_audits: i128,
 }
 
 impl Account {
@@ -417,12 +421,23 @@ pub(crate) trait Notes {
     /// As [`accounts`](Self::accounts), by receipts until and payments up to `at` alone.
     fn accounts_at(&self, me: &PartyId, at: u64) -> Result<Vec<Account>, LedgerError> {
         let mut accounts: BTreeMap<PartyId, Account> = BTreeMap::new();
-        let new = |party: PartyId| Account { party, receipts: 0, payments: 0, their_debt: 0, my_debt: 0 };
-        for Balance { counterparty: party, owed_to_me, role, .. } in self.balances_at(me, at)? {
+        let new = |party: PartyId| Account {
+            party,
+            receipts: 0,
+            payments: 0,
+            their_debt: 0,
+            my_debt: 0,
+            their_audits: 0,
+        };
+        for balance in self.balances_at(me, at)? {
+            let Balance { counterparty: party, owed_to_me, role, audits_microcredits, .. } = balance;
             let account = accounts.entry(party).or_insert_with(|| new(party));
             account.receipts += owed_to_me;
             match role {
-                Role::Provider => account.their_debt += owed_to_me,
+                Role::Provider => {
+                    account.their_debt += owed_to_me;
+                    account.their_audits += audits_microcredits;
+                }
                 Role::Owner => account.my_debt -= owed_to_me,
             }
         }
@@ -525,6 +540,8 @@ fn balance_of(me: &PartyId, contract: &Contract, receipt: &Receipt) -> Option<Ba
         byte_seconds: receipt.byte_seconds,
         egress_bytes: receipt.egress_bytes,
         audits_passed: receipt.audits_passed,
+        audits_microcredits: i128::from(receipt.audits_passed)
+            * i128::from(contract.prices.audit_microcredits),
         audits_failed: receipt.audits_failed,
     })
 }

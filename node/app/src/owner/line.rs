@@ -264,8 +264,10 @@ impl Worker {
         let (store, ledger, contract) =
             (self.context.store.clone(), self.context.ledger.clone(), self.contract);
         blocking(move || {
+            // The one before is in the ledger, unless the disk was full when it came.
+            let before = store.contract(&contract).and_then(|state| state.revision).map(|(_, note)| note);
             store.commit(&contract, &revision, &note, &adds, &removes).map_err(fault)?;
-            ledger.append(&note).map_err(fault)?;
+            ledger.append_all(&before.into_iter().chain([note]).collect::<Vec<_>>()).map_err(fault)?;
             Ok(())
         })
         .await?

@@ -1,0 +1,195 @@
+//! The creditor over a real store and ledger, without a network.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use commonhold_format::ids::NodeId;
+use commonhold_format::inventory::Inventory;
+use commonhold_format::statement::{Contract, Receipt, Revision, ledger_origin};
+use commonhold_store::StoreConfig;
+
+const WEEK: u64 = 7 * 86_400;
+const GIFT: u64 = 1_000;
+const HOLD: u64 = 500;
+
+struct Place {
+    temp: tempfile::TempDir,
+    vault: Arc<Vault>,
+    ledger: Ledger,
+}
+
+fn me() -> PartyKey {
+    PartyKey::from_seed(&[99; 32])
+}
+
+fn owner(seed: u8) -> PartyKey {
+    PartyKey::from_seed(&[seed; 32])
+}
+
+impl Place {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let origin = ledger_origin(&me().id(), &NodeId([9; 32]));
+        let ledger = Ledger::open(&temp.path().join("ledger"), me(), origin).unwrap();
+        let config = StoreConfig::new(temp.path().join("store"), 64 << 20);
+        let vault = Arc::new(Vault::new(config, temp.path().join("id"), ledger.clone()));
+        vault.open().unwrap();
+        Self { temp, vault, ledger }
+    }
+
+    fn creditor(&self, arrears_seconds: u64) -> Creditor {
+        let rules =
+            CreditRules { gift_microcredits: GIFT, epoch_seconds: WEEK, trusted: BTreeMap::default() };
+        let file = self.temp.path().join("stopped-since");
+        let (vault, ledger) = (self.vault.clone(), self.ledger.clone());
+        Creditor::new(rules, arrears_seconds, vault, ledger, me().id(), Arc::default(), file)
+    }
+
+    /// A contract that has been open for 30 days.
+    fn open(&self, seed: u8, change: impl FnOnce(&mut Contract)) -> Contract {
+        let mut contract = Contract {
+            owner: owner(seed).id(),
+            provider: me().id(),
+            node: NodeId([9; 32]),
+            salt: [seed; 16],
+            prices: Prices { audit_microcredits: 1, ..Prices::default() },
+            bytes_max: 1 << 30,
+            starts: unix_seconds() - 30 * 86_400,
+            ends: unix_seconds() + 30 * 86_400,
+            audit_interval_seconds: 86_400,
+            grace_seconds: 3600,
+            hold_microcredits: 0,
+        };
+        change(&mut contract);
+        let note = both(seed, Statement::Contract(contract.clone()));
+        self.vault.store().unwrap().open_contract(Role::Provider, &contract, &note).unwrap();
+        self.ledger.append(&note).unwrap();
+        contract
+    }
+
+    /// A receipt for so many audits in all, of which each costs a microcredit.
+    fn audited(&self, seed: u8, contract: &Contract, sequence: u64, until: u64, audits: u64) {
+        let receipt = Receipt {
+            contract: contract.id(),
+            sequence,
+            until,
+            byte_seconds: 0,
+            egress_bytes: 0,
+            audits_passed: audits,
+            audits_failed: 0,
+            owed_microcredits: contract.prices.amount_due(0, 0, audits).unwrap(),
+            evidence: [0; 32],
+            owner_node: NodeId([seed; 32]),
+            owner_head: (0, [0; 32]),
+            provider_head: (0, [0; 32]),
+        };
+        let note = both(seed, Statement::Receipt(receipt.clone()));
+        self.vault.store().unwrap().receipt(&contract.id(), &receipt, &note).unwrap();
+        self.ledger.append(&note).unwrap();
+    }
+
+    fn state(&self, contract: &Contract) -> ContractState {
+        self.vault.store().unwrap().contract(&contract.id()).unwrap()
+    }
+
+    /// A revision that holds nothing.
+    fn revise(&self, seed: u8, contract: &Contract, sequence: u64, time: u64) {
+        let empty = Inventory::new();
+        let revision = Revision {
+            contract: contract.id(),
+            sequence,
+            inventory_root: empty.root(),
+            entries: 0,
+            span: 0,
+            held_bytes: 0,
+            held_chunks: 0,
+            time,
+        };
+        let note = both(seed, Statement::Revision(revision.clone()));
+        self.vault.store().unwrap().commit(&contract.id(), &revision, &note, &[], &[]).unwrap();
+        self.ledger.append(&note).unwrap();
+    }
+}
+
+fn both(seed: u8, statement: Statement) -> SignedNote {
+    let mut note = SignedNote::sign(statement.to_text(), &owner(seed)).unwrap();
+    assert!(note.countersign(&me()));
+    note
+}
+
+fn headroom(creditor: &Creditor, seed: u8) -> u64 {
+    creditor.changed();
+    let parties = creditor.parties().unwrap();
+    parties.iter().find(|it| it.party == owner(seed).id()).map_or(0, |it| it.headroom)
+}
+
+/// When the epoch before this one ended.
+fn last_epoch() -> u64 {
+    let now = unix_seconds();
+    now - now % WEEK - 1
+}
+
+#[test]
+fn what_may_be_held_back_is_cover_once_and_not_anew_in_each_epoch() {
+    let place = Place::new();
+    let creditor = place.creditor(1);
+    let contract = place.open(1, |it| it.hold_microcredits = HOLD);
+    assert_eq!(headroom(&creditor, 1), HOLD + GIFT);
+    // All that may be held back was used in an epoch before.
+    place.audited(1, &contract, 1, last_epoch() - 1, HOLD);
+    assert_eq!(headroom(&creditor, 1), GIFT);
+    // Nor does it grow with the number of contracts.
+    place.open(1, |it| (it.salt, it.hold_microcredits) = ([7; 16], HOLD));
+    assert_eq!(headroom(&creditor, 1), GIFT);
+}
+
+#[test]
+fn attack_33_audits_that_an_owner_says_it_made_take_nothing_from_others() {
+    let place = Place::new();
+    let creditor = place.creditor(1);
+    let (liar, honest) = (place.open(1, |_| {}), place.open(2, |_| {}));
+    place.audited(2, &honest, 1, last_epoch() - 1, 3);
+    assert_eq!(headroom(&creditor, 2), GIFT);
+    let until = unix_seconds();
+    place.audited(1, &liar, 1, until, 1 << 50);
+    assert_eq!(headroom(&creditor, 2), GIFT);
+    assert_eq!(creditor.gifts().unwrap().0, 0);
+    assert!(creditor.stop_of(&honest.id()).is_none());
+    // It is owed all the same.
+    let owed = creditor.parties().unwrap().into_iter().find(|it| it.party == owner(1).id()).unwrap();
+    assert_eq!(owed.account, 1 << 50);
+    // Nor does a debt that is as large as there are amounts make what comes next endless.
+    let most = AMOUNT_MAX;
+    place.audited(1, &liar, 2, until, most);
+    place.revise(1, &liar, 1, until);
+    creditor.egress.lock().unwrap().insert(liar.id(), 1 << 40);
+    assert_eq!(headroom(&creditor, 2), GIFT - 1);
+}
+
+#[test]
+fn what_is_being_added_also_takes_room_from_reads() {
+    let place = Place::new();
+    let creditor = place.creditor(1);
+    let contract = place.open(1, |it| it.prices.storage_microcredits_per_gib_month = 4_000);
+    let state = place.state(&contract);
+    // 7 of 30 days for a GiB: 933 of the 1000.
+    let _adding = creditor.may_hold(&state, 1 << 30).unwrap();
+    // A read for some 200.
+    assert!(creditor.may_read(&state, 2 << 20).is_err());
+    assert!(creditor.may_read(&state, 1 << 18).is_ok());
+}
+
+#[test]
+fn attack_37_since_when_something_is_unsigned_is_looked_up_once() {
+    let place = Place::new();
+    let creditor = place.creditor(1);
+    let contract = place.open(1, |_| {});
+    let now = unix_seconds();
+    let mut held = State::default();
+    for sequence in 1..=5 {
+        place.revise(1, &contract, sequence, now - 1000 + sequence);
+        let since = creditor.signed_until(&mut held, &place.state(&contract), now).unwrap();
+        assert_eq!(since, Some(contract.starts));
+        // Later revisions that hold nothing do not have all of them read again.
+        assert_eq!(held.unsigned[&contract.id()].revision, 1);
+    }
+}
