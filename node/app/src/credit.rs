@@ -302,13 +302,14 @@ impl Creditor {
                 stopped.entry(state.contract.owner).or_default().push((id, stop));
             }
         }
+        let headrooms = debts.headrooms();
         let mut parties: Vec<PartyCredit> = debts
             .weigh()
             .into_iter()
             .map(|(party, credit)| {
                 let debt = debts.debts.get(&party).copied().unwrap_or_default();
                 let (account, unsigned) = (debt.account, debt.unsigned);
-                let headroom = debts.headroom(&party);
+                let headroom = headrooms.get(&party).copied().unwrap_or(0);
                 let stopped = stopped.remove(&party).unwrap_or_default();
                 PartyCredit { party, account, unsigned, credit, headroom, stopped }
             })

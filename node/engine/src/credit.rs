@@ -5,7 +5,7 @@
 //! grow by at most the budget in an epoch. Trust lines are worth what their guarantors are worth here,
 //! and are not chained. Not here: what a party owes (that follows from notes) and who has signed them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use commonhold_format::ids::PartyId;
 use commonhold_format::statement::{AMOUNT_MAX, Contract, Prices};
@@ -165,6 +165,36 @@ impl Debts {
 
     /// How much a party's exposure may rise, at most [`AMOUNT_MAX`].
     pub fn headroom(&self, party: &PartyId) -> u64 {
+        self.headroom_of(party, &self.weigh(), &self.named())
+    }
+
+    /// The headroom of every party that [`weigh`](Self::weigh) knows. Costs as much as that, and some
+    /// hundred times as much for each party that a line names.
+    pub fn headrooms(&self) -> BTreeMap<PartyId, u64> {
+        let (weighed, named) = (self.weigh(), self.named());
+        weighed.keys().map(|party| (*party, self.headroom_of(party, &weighed, &named))).collect()
+    }
+
+    /// Parties that a line names.
+    fn named(&self) -> BTreeSet<PartyId> {
+        self.lines.iter().flat_map(|line| [line.guarantor, line.debtor]).collect()
+    }
+
+    fn headroom_of(
+        &self,
+        party: &PartyId,
+        weighed: &BTreeMap<PartyId, Credit>,
+        named: &BTreeSet<PartyId>,
+    ) -> u64 {
+        if !named.contains(party) {
+            // Nobody else's debt changes with this one's.
+            let credit = weighed.get(party).copied().unwrap_or_default();
+            let others = weighed.values().map(|it| it.gift).sum::<i128>() - credit.gift;
+            let gift = credit.gift.max(i128::from(self.rules.gift_microcredits) - others);
+            let before = self.before.get(party).copied().unwrap_or(0);
+            let more = credit.own + before + gift - credit.exposure;
+            return u64::try_from(more.clamp(0, AMOUNT_MAX.into())).unwrap_or(AMOUNT_MAX);
+        }
         if self.allows(party, AMOUNT_MAX) {
             return AMOUNT_MAX;
         }

@@ -69,6 +69,20 @@ fn attack_33_a_thousand_identities_get_one_budget() {
     assert_eq!(all.headroom(&party(99)), GIFT);
 }
 
+/// One by one by bisection, this would take hours.
+#[test]
+fn the_headrooms_of_ten_thousand_strangers_are_found_at_once() {
+    let mut all = Debts { rules: rules(&[]), ..Debts::default() };
+    for n in 0..10_000u32 {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        all.debts.insert(PartyId(id), owes(if n < 300 { 1 } else { 0 }));
+    }
+    let headrooms = all.headrooms();
+    assert_eq!(headrooms.len(), 10_000);
+    assert!(headrooms.values().all(|it| *it == GIFT - 300));
+}
+
 #[test]
 fn a_trust_line_is_worth_what_its_guarantor_is_worth_here() {
     let all = debts(rules(&[(1, 100)]), &[(2, -300)], &[(1, 5, 1_000), (2, 5, 200), (3, 5, 9_999)]);
@@ -206,6 +220,9 @@ proptest! {
         let headroom = all.headroom(&party);
         prop_assert!(all.allows(&party, headroom));
         prop_assert!(!all.allows(&party, headroom + 1));
+        if all.lines.len() < 3 {
+            prop_assert!(all.headrooms().get(&party).is_none_or(|it| *it == headroom));
+        }
         // Whoever uses it leaves no more for others than the budget.
         let mut after = all.clone();
         after.debts.entry(party).or_default().account += i128::from(headroom);
