@@ -72,6 +72,8 @@ struct State {
     reserved: BTreeMap<ContractId, u64>,
     /// Since when something is unsigned, by contract.
     unsigned: HashMap<ContractId, Kept>,
+    /// What lines carried when they had ended, by line and end; it changes no more.
+    ended: BTreeMap<(PartyId, PartyId, u64, u64), u64>,
 }
 
 /// Since when something is kept that the receipt of this sequence does not cover.
@@ -285,6 +287,20 @@ impl Creditor {
         self.counted(&mut state, &store).ok()?.stops.get(contract).copied()
     }
 
+    /// What a trust line carries at the moment, with one epoch ahead, microcredits: it cannot be lowered
+    /// below that.
+    ///
+    /// # Errors
+    /// A sentence, when the ledger or the store cannot be read.
+    pub fn carried(&self, debtor: &PartyId) -> Result<u64, String> {
+        let store = self.vault.store()?;
+        let mut state = self.state();
+        let counted = self.counted(&mut state, &store)?;
+        let weighed = counted.debts[Ahead::Epoch as usize].weigh();
+        let carried = weighed.get(debtor).map_or(0, |credit| credit.guaranteed);
+        Ok(u64::try_from(carried).unwrap_or(u64::MAX))
+    }
+
     /// How all parties stand, those first that owe most.
     ///
     /// # Errors
@@ -428,18 +444,39 @@ impl Creditor {
                 (line, it.ends)
             })
             .collect();
-        let mut debts: BTreeMap<PartyId, Debt> = earlier.iter().map(|it| (it.party, account(it))).collect();
-        // With what may be held back as with lines: whatever is cover now was cover then.
-        for contract in store.contracts().into_iter().filter_map(|id| store.contract(&id)) {
-            if contract.role == Role::Provider {
+        let contracts: Vec<ContractState> = store
+            .contracts()
+            .into_iter()
+            .filter_map(|id| store.contract(&id))
+            .filter(|contract| contract.role == Role::Provider)
+            .collect();
+        // How all stood at another time, by what both had signed until then. Whatever line or hold is
+        // cover now was cover then, as far as its end allows.
+        let stood = |accounts: &[commonhold_ledger::Account], lines: &[(Line, u64)], at: u64| {
+            let mut debts: BTreeMap<PartyId, Debt> =
+                accounts.iter().map(|it| (it.party, account(it))).collect();
+            for contract in &contracts {
                 let debt = debts.entry(contract.contract.owner).or_default();
-                debt.hold = debt.hold.max(hold_at(&contract.contract, epoch));
+                debt.hold = debt.hold.max(hold_at(&contract.contract, at));
+                debt.unsigned = debt.unsigned.saturating_add(kept_unsigned(contract, at));
+            }
+            let lines = lines.iter().map(|(line, _)| *line).collect();
+            Debts { rules: self.rules.clone(), debts, lines, before: BTreeMap::new() }.weigh()
+        };
+        // A line that has ended stands for what it carried by then, and no more.
+        let mut standing = lines.clone();
+        for (line, ends) in &mut standing {
+            let settled = ends.saturating_add(self.rules.epoch_seconds);
+            if settled <= now {
+                let accounts = self.ledger.accounts_at(&self.party, settled).map_err(failed)?;
+                let carried =
+                    stood(&accounts, &lines, settled).get(&line.debtor).map_or(0, |it| it.guaranteed);
+                line.limit = line.limit.min(u64::try_from(carried).unwrap_or(0));
             }
         }
-        let lines_then = active(&lines, epoch);
-        let earlier = Debts { rules: self.rules.clone(), debts, lines: lines_then, before: BTreeMap::new() };
-        let before = earlier.weigh().into_iter().map(|(party, credit)| (party, credit.uncovered)).collect();
-        let money = Arc::new(Money { at: Instant::now(), accounts, lines, epoch, before });
+        let before = stood(&earlier, &standing, epoch.saturating_sub(1));
+        let before = before.into_iter().map(|(party, credit)| (party, credit.uncovered)).collect();
+        let money = Arc::new(Money { at: Instant::now(), accounts, lines: standing, epoch, before });
         state.money = Some(money.clone());
         Ok(money)
     }
@@ -455,7 +492,7 @@ impl Creditor {
         let now = unix_seconds();
         let money = self.money(state, store, now)?;
         let contracts = self.contracts(state, store, now)?;
-        let debts = [Ahead::Nothing, Ahead::Rest, Ahead::Epoch].map(|ahead| {
+        let mut debts = [Ahead::Nothing, Ahead::Rest, Ahead::Epoch].map(|ahead| {
             let seconds = match ahead {
                 Ahead::Nothing => 0,
                 Ahead::Rest => self.rules.epoch_rest(now),
@@ -477,9 +514,18 @@ impl Creditor {
                 }
             }
             let (rules, before) = (self.rules.clone(), money.before.clone());
-            Debts { rules, debts, lines: active(&money.lines, now), before }
+            Debts { rules, debts, lines: money.lines.iter().map(|(line, _)| *line).collect(), before }
         });
         let credits = debts[Ahead::Nothing as usize].weigh();
+        // A line that has ended covers nothing that is added.
+        for ahead in [Ahead::Rest, Ahead::Epoch] {
+            for (line, (_, ends)) in debts[ahead as usize].lines.iter_mut().zip(&money.lines) {
+                if *ends <= now {
+                    let carried = credits.get(&line.debtor).map_or(0, |it| it.guaranteed);
+                    line.limit = line.limit.min(u64::try_from(carried).unwrap_or(0));
+                }
+            }
+        }
         let stop = |lent: &Lent| {
             let credit = credits.get(&lent.state.contract.owner)?;
             Some((lent.state.contract.id(), stopped(&self.rules, &lent.signing, credit, now)?))
@@ -565,9 +611,19 @@ impl Creditor {
     }
 }
 
-/// Lines that count at `now`.
-fn active(lines: &[(Line, u64)], now: u64) -> Vec<Line> {
-    lines.iter().filter(|(_, ends)| now < *ends).map(|(line, _)| *line).collect()
+/// What was kept and not signed for by `at`, as far as the last revision and receipt tell: nothing when
+/// either is later.
+fn kept_unsigned(contract: &ContractState, at: u64) -> u64 {
+    let receipt = contract.receipt.as_ref().map(|(receipt, _)| receipt);
+    let revised = contract.revision.as_ref().is_some_and(|(revision, _)| revision.time <= at);
+    if !revised || receipt.is_some_and(|receipt| receipt.until > at) {
+        return 0;
+    }
+    let until = at.min(contract.contract.ends);
+    let (egress, audits, owed) =
+        receipt.map_or((0, 0, 0), |it| (it.egress_bytes, it.audits_passed, it.owed_microcredits));
+    let due = contract.contract.prices.amount_due(byte_seconds_until(contract, until), egress, audits);
+    due.unwrap_or(0).saturating_sub(owed)
 }
 
 /// The price of sending bytes, rounded up.
@@ -588,4 +644,4 @@ pub async fn look_forever(creditor: Arc<Creditor>, key: Arc<PartyKey>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

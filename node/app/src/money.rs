@@ -19,6 +19,7 @@ use commonhold_net::Net;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::clock::unix_seconds;
+use crate::credit::Creditor;
 use crate::vault::Vault;
 
 /// How long another node may take to countersign.
@@ -43,6 +44,8 @@ pub struct Purse {
     pub vault: Arc<Vault>,
     /// Whom the operator trusts.
     pub trusted: HashSet<PartyId>,
+    /// What lines carry.
+    pub creditor: Arc<Creditor>,
     /// One note at a time.
     pub turns: PurseTurns,
 }
@@ -277,6 +280,16 @@ impl Purse {
                 Refusal::Conflict,
                 "it does not follow the last trust line of these three".to_owned(),
             ));
+        }
+        // What was given on the strength of a line stays covered by it.
+        if last.as_ref().is_some_and(|last| trust.limit_microcredits < last.limit_microcredits) {
+            let carried = self.creditor.carried(&trust.debtor).map_err(|why| (Refusal::Other, why))?;
+            if trust.limit_microcredits < carried {
+                let why = format!(
+                    "{carried} microcredits are owed on it: it can be lowered to that, and further when they are paid"
+                );
+                return Err((Refusal::Conflict, why));
+            }
         }
         let lines = self.ledger.trust_lines(&trust.creditor).map_err(failed)?;
         if last.is_none()

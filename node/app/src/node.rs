@@ -155,6 +155,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         net: net.clone(),
         vault: vault.clone(),
         trusted: config.provider.trusted.iter().map(|it| it.party.0).collect(),
+        creditor: creditor.clone(),
         turns: Default::default(),
     });
 

@@ -4,29 +4,30 @@
 use super::*;
 use commonhold_format::ids::NodeId;
 use commonhold_format::inventory::Inventory;
-use commonhold_format::statement::{Contract, Receipt, Revision, ledger_origin};
+use commonhold_format::statement::{Contract, Payment, Receipt, Revision, Trust, ledger_origin};
 use commonhold_store::StoreConfig;
 
 const WEEK: u64 = 7 * 86_400;
 const GIFT: u64 = 1_000;
 const HOLD: u64 = 500;
 
-struct Place {
+/// A provider's rooms, without a network.
+pub(crate) struct Place {
     temp: tempfile::TempDir,
-    vault: Arc<Vault>,
-    ledger: Ledger,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) ledger: Ledger,
 }
 
-fn me() -> PartyKey {
+pub(crate) fn me() -> PartyKey {
     PartyKey::from_seed(&[99; 32])
 }
 
-fn owner(seed: u8) -> PartyKey {
+pub(crate) fn owner(seed: u8) -> PartyKey {
     PartyKey::from_seed(&[seed; 32])
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
         let origin = ledger_origin(&me().id(), &NodeId([9; 32]));
         let ledger = Ledger::open(&temp.path().join("ledger"), me(), origin).unwrap();
@@ -36,7 +37,7 @@ impl Place {
         Self { temp, vault, ledger }
     }
 
-    fn creditor(&self, arrears_seconds: u64) -> Creditor {
+    pub(crate) fn creditor(&self, arrears_seconds: u64) -> Creditor {
         let rules =
             CreditRules { gift_microcredits: GIFT, epoch_seconds: WEEK, trusted: BTreeMap::default() };
         let file = self.temp.path().join("stopped-since");
@@ -45,7 +46,7 @@ impl Place {
     }
 
     /// A contract that has been open for 30 days.
-    fn open(&self, seed: u8, change: impl FnOnce(&mut Contract)) -> Contract {
+    pub(crate) fn open(&self, seed: u8, change: impl FnOnce(&mut Contract)) -> Contract {
         let mut contract = Contract {
             owner: owner(seed).id(),
             provider: me().id(),
@@ -67,7 +68,7 @@ impl Place {
     }
 
     /// A receipt for so many audits in all, of which each costs a microcredit.
-    fn audited(&self, seed: u8, contract: &Contract, sequence: u64, until: u64, audits: u64) {
+    pub(crate) fn audited(&self, seed: u8, contract: &Contract, sequence: u64, until: u64, audits: u64) {
         let receipt = Receipt {
             contract: contract.id(),
             sequence,
@@ -110,7 +111,7 @@ impl Place {
     }
 }
 
-fn both(seed: u8, statement: Statement) -> SignedNote {
+pub(crate) fn both(seed: u8, statement: Statement) -> SignedNote {
     let mut note = SignedNote::sign(statement.to_text(), &owner(seed)).unwrap();
     assert!(note.countersign(&me()));
     note
@@ -192,4 +193,45 @@ fn attack_37_since_when_something_is_unsigned_is_looked_up_once() {
         // Later revisions that hold nothing do not have all of them read again.
         assert_eq!(held.unsigned[&contract.id()].revision, 1);
     }
+}
+
+/// Somebody has paid the provider so much in all.
+pub(crate) fn paid(place: &Place, seed: u8, paid_microcredits: u64) {
+    let (payer, payee, time) = (owner(seed).id(), me().id(), unix_seconds() - 29 * 86_400);
+    let payment = Payment { payer, payee, sequence: 1, paid_microcredits, reference: [0; 32], time };
+    place.ledger.append(&both(seed, Statement::Payment(payment))).unwrap();
+}
+
+/// Party 2 answers for party 3.
+pub(crate) fn line(limit_microcredits: u64, sequence: u64, ends: u64) -> Trust {
+    let (guarantor, creditor, debtor) = (owner(2).id(), me().id(), owner(3).id());
+    Trust { guarantor, creditor, debtor, sequence, limit_microcredits, ends }
+}
+
+#[test]
+fn attack_33_a_trust_line_that_ends_stands_for_what_it_carried() {
+    const DAY: u64 = 86_400;
+    let place = Place::new();
+    paid(&place, 2, 50_000);
+    let contract = place.open(3, |_| {});
+    let now = unix_seconds();
+    // One epoch after its end, 30,000 were owed; then more.
+    place.audited(3, &contract, 1, now - 25 * DAY, 30_000);
+    place.audited(3, &contract, 2, now - 10 * DAY, 35_000);
+    place.ledger.append(&both(2, Statement::Trust(line(40_000, 1, now - 27 * DAY)))).unwrap();
+    let credits = place.creditor(WEEK).parties().unwrap();
+    let of = |seed| credits.iter().find(|it| it.party == owner(seed).id()).unwrap().credit;
+    assert_eq!((of(3).guaranteed, of(3).uncovered, of(2).lent), (30_000, 5_000, 30_000));
+    // While it lasts it stands for all, and cannot be lowered below that.
+    let place = Place::new();
+    paid(&place, 2, 50_000);
+    let contract = place.open(3, |_| {});
+    place.audited(3, &contract, 1, now - 10 * DAY, 35_000);
+    place.ledger.append(&both(2, Statement::Trust(line(40_000, 1, now + DAY)))).unwrap();
+    assert_eq!(place.creditor(WEEK).carried(&owner(3).id()), Ok(35_000));
+    // Ended a moment ago: what is owed is covered, and nothing is added.
+    place.ledger.append(&both(2, Statement::Trust(line(40_000, 2, now - 1)))).unwrap();
+    let credits = place.creditor(WEEK).parties().unwrap();
+    let of = |seed| credits.iter().find(|it| it.party == owner(seed).id()).unwrap();
+    assert_eq!((of(3).credit.guaranteed, of(3).credit.uncovered, of(3).headroom), (35_000, 0, GIFT));
 }
