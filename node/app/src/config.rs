@@ -131,7 +131,7 @@ impl Default for ProviderConfig {
             audit_microcredits: prices.audit_microcredits,
             longest_term: Span(366 * DAY_SECONDS),
             epoch: Span(7 * DAY_SECONDS),
-            gift_microcredits_per_epoch: 100_000_000,
+            gift_microcredits_per_epoch: 10_000_000,
             arrears_term: Span(90 * DAY_SECONDS),
             hold_microcredits_max: 0,
             trusted: Vec::new(),

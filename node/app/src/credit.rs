@@ -467,12 +467,17 @@ impl Creditor {
         let mut standing = lines.clone();
         for (line, ends) in &mut standing {
             let settled = ends.saturating_add(self.rules.epoch_seconds);
-            if settled <= now {
-                let accounts = self.ledger.accounts_at(&self.party, settled).map_err(failed)?;
-                let carried =
-                    stood(&accounts, &lines, settled).get(&line.debtor).map_or(0, |it| it.guaranteed);
-                line.limit = line.limit.min(u64::try_from(carried).unwrap_or(0));
+            if settled > now {
+                continue;
             }
+            let key = (line.guarantor, line.debtor, line.limit, *ends);
+            if !state.ended.contains_key(&key) {
+                let accounts = self.ledger.accounts_at(&self.party, settled).map_err(failed)?;
+                let stood = stood(&accounts, &lines, settled);
+                let carried = stood.get(&line.debtor).map_or(0, |credit| credit.guaranteed);
+                state.ended.insert(key, u64::try_from(carried).unwrap_or(0));
+            }
+            line.limit = line.limit.min(state.ended.get(&key).copied().unwrap_or(0));
         }
         let before = stood(&earlier, &standing, epoch.saturating_sub(1));
         let before = before.into_iter().map(|(party, credit)| (party, credit.uncovered)).collect();

@@ -5,9 +5,9 @@
 //! for two texts: one that was not answered is sent again before the next. Not here: what notes come
 //! to (ledger), and what a line is worth (engine).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use commonhold_format::ids::{NodeId, PartyId};
 use commonhold_format::keys::PartyKey;
@@ -20,6 +20,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
+use crate::hourly::Hourly;
 use crate::vault::Vault;
 
 /// How long another node may take to countersign.
@@ -27,8 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most trust lines of one guarantor.
 const LINES_MAX: usize = 64;
 /// Notes of one party that are countersigned in an hour.
-const NOTES_PER_HOUR_MAX: u32 = 64;
-const HOUR: Duration = Duration::from_secs(3600);
+const NOTES_PER_HOUR_MAX: usize = 64;
 /// How far another's clock may be ahead, seconds.
 const SKEW_SECONDS: u64 = 600;
 
@@ -52,11 +52,17 @@ pub struct Purse {
 
 /// What keeps two texts from getting one sequence: one note at a time is signed first here, and one
 /// at a time is signed second.
-#[derive(Default)]
 pub struct PurseTurns {
     offering: AsyncMutex<()>,
-    /// By party that signed first: since when its notes are counted, and how many came.
-    countersigning: Mutex<HashMap<PartyId, (Instant, u32)>>,
+    /// Notes by party that signed first.
+    countersigning: Mutex<Hourly<PartyId>>,
+}
+
+impl Default for PurseTurns {
+    fn default() -> Self {
+        let countersigning = Mutex::new(Hourly::new(NOTES_PER_HOUR_MAX));
+        Self { offering: AsyncMutex::default(), countersigning }
+    }
 }
 
 /// What a request to countersign came to.
@@ -219,6 +225,9 @@ impl Purse {
             Statement::Trust(it) => (it.guarantor, it.creditor),
             _ => return Err(invalid("only payments and trust lines are countersigned so")),
         };
+        if note.signatures().len() != 1 {
+            return Err(invalid("it has signature lines of others"));
+        }
         if second != self.me() || !note.is_signed_by(&first) {
             return Err((Refusal::Forbidden, "it is not this party's to sign, or not signed".to_owned()));
         }
@@ -238,12 +247,9 @@ impl Purse {
             Statement::Trust(trust) => self.check_trust(trust)?,
             _ => {}
         }
-        counts.retain(|_, (since, _)| since.elapsed() < HOUR);
-        let (_, count) = counts.entry(first).or_insert((Instant::now(), 0));
-        if *count >= NOTES_PER_HOUR_MAX {
+        if !counts.take(first, 1) {
             return Err((Refusal::Busy, "too many notes in an hour: try again later".to_owned()));
         }
-        *count += 1;
         if !note.countersign(&self.party) {
             return Err(invalid("it has no room for another signature"));
         }

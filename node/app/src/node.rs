@@ -30,9 +30,10 @@ use crate::config::{Config, OwnerConfig};
 use crate::credit::{self, Creditor};
 use crate::datadir::{DataDir, Places, write_durably};
 use crate::directory::Directory;
+use crate::hourly::Hourly;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
-use crate::provider::{DamageReport, Provider};
+use crate::provider::{DamageReport, Provider, RECEIPTS_PER_HOUR_MAX};
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
 use crate::vault::{self, Vault};
@@ -179,6 +180,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         record,
         known: Mutex::new(HashMap::new()),
         egress,
+        receipts: Mutex::new(Hourly::new(RECEIPTS_PER_HOUR_MAX)),
         creditor: creditor.clone(),
         purse: purse.clone(),
         progress: Mutex::new(HashMap::new()),

@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
+use crate::hourly::Hourly;
 use crate::money::Purse;
 use crate::turns::Turns;
 use crate::upkeep::Damage;
@@ -40,6 +41,11 @@ const INTRODUCED_MAX: usize = 64;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Node records that are remembered as seen; the oldest half is dropped beyond it.
 const KNOWN_NODES_MAX: usize = 4096;
+
+/// Contracts of one owner at a time.
+const CONTRACTS_OPEN_MAX: usize = 64;
+/// Receipts of one contract that are settled in an hour.
+pub const RECEIPTS_PER_HOUR_MAX: usize = 60;
 
 /// Puts of a contract that has committed nothing for this long are given up when they stand in the
 /// way of new ones: their owner has gone away.
@@ -64,6 +70,8 @@ pub struct Provider {
     pub known: Mutex<HashMap<NodeId, (PartyId, u64)>>,
     /// Bytes sent to an owner and not yet in a signed receipt.
     pub egress: Arc<Mutex<HashMap<ContractId, u64>>>,
+    /// Receipts that are settled, by contract.
+    pub receipts: Mutex<Hourly<ContractId>>,
     /// Who may come to owe how much.
     pub creditor: Arc<Creditor>,
     /// Payments and trust lines.
@@ -273,12 +281,24 @@ impl Provider {
         if !note.is_signed_by(&contract.owner) {
             return Err(Refused::new(Refusal::Forbidden, "the owner has not signed the contract"));
         }
+        has_lines(&note, 1)?;
         self.authorize(from, contract.owner).await?;
         let id = contract.id();
         let _turn = self.turns.take(id).await;
         if let Ok(state) = self.state(id).await {
             self.keep_note(&state.note, || Ok(())).await?;
             return Ok(Response::Note { note: state.note.to_bytes() });
+        }
+        let store = self.store()?;
+        let (owner, now) = (contract.owner, unix_seconds());
+        let open = blocking(move || {
+            let states = store.contracts().into_iter().filter_map(|id| store.contract(&id));
+            let of_owner = |it: &ContractState| it.contract.owner == owner && it.contract.ends > now;
+            states.filter(|it| it.role == Role::Provider && of_owner(it)).count()
+        });
+        if open.await? >= CONTRACTS_OPEN_MAX {
+            let why = format!("an owner has at most {CONTRACTS_OPEN_MAX} contracts at a time here");
+            return Err(Refused::new(Refusal::Terms, why));
         }
         // By the accounts: what the file system has moves with everything else on it, and a contract
         // is a limit and no reservation.
@@ -397,6 +417,7 @@ impl Provider {
         if !note.is_signed_by(&state.contract.owner) {
             return Err(Refused::new(Refusal::Forbidden, "the owner has not signed the revision"));
         }
+        has_lines(&note, 1)?;
         let previous = state.revision.as_ref();
         if let Some((_, last)) = previous.filter(|(_, last)| last.text() == note.text()).cloned() {
             // In the ledger too before it is answered again: the disk may have been full between the two.
@@ -409,6 +430,9 @@ impl Provider {
                 Refusal::Conflict,
                 "the revision does not follow the last one; ask for the contract's state",
             ));
+        }
+        if adds.is_empty() && removes.is_empty() {
+            return Err(Refused::new(Refusal::Invalid, "the revision changes nothing"));
         }
         admission::admit_revision(&state.contract, previous, &revision, &rules, unix_seconds())
             .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
@@ -442,9 +466,16 @@ impl Provider {
 
     async fn get_chunk(&self, from: NodeId, chunk: ChunkId, contract: Option<ContractId>) -> Answer {
         let store = self.store()?;
-        let bytes = blocking(move || store.read(&chunk)).await?.map_err(|error| {
-            if let (ReadError::Damaged { .. }, Some(contract)) = (&error, contract) {
-                self.damage.found(contract, chunk);
+        let read = blocking(move || {
+            let read = store.read(&chunk);
+            // Who has to be told is for the index to say, and not for the asker.
+            let held = if read.is_err() { store.lent_to(&chunk).unwrap_or_default() } else { Vec::new() };
+            (read, held)
+        });
+        let (read, damaged) = read.await?;
+        let bytes = read.map_err(|error| {
+            if let ReadError::Damaged { .. } = &error {
+                damaged.iter().for_each(|contract| self.damage.found(*contract, chunk));
             }
             let reason = match &error {
                 ReadError::NotHeld => Refusal::Unknown,
@@ -608,6 +639,7 @@ impl Provider {
         if !note.is_signed_by(&state.contract.owner) || !note.is_signed_by(&self.party.id()) {
             return Err(Refused::new(Refusal::Forbidden, "a receipt needs both signatures"));
         }
+        has_lines(&note, 2)?;
         if let Some((_, last)) = state.receipt.as_ref().filter(|(_, last)| last.text() == note.text()) {
             self.keep_note(last, || Ok(())).await?;
             return Ok(Response::Done);
@@ -617,6 +649,9 @@ impl Provider {
             .map_err(|fault| Refused::new(Refusal::Conflict, fault.to_string()))?;
         let settled = receipt.egress_bytes - previous.map_or(0, |previous| previous.egress_bytes);
         let contract = receipt.contract;
+        if !locked(&self.receipts).take(contract, 1) {
+            return Err(Refused::new(Refusal::Busy, "too many receipts in an hour: try again later"));
+        }
         self.keep_note(&note, {
             let (store, note) = (self.store()?, note.clone());
             move || store.receipt(&contract, &receipt, &note).map_err(|error| error.to_string())
@@ -665,6 +700,14 @@ fn fits(challenge: &Challenge, revision: &Revision) -> bool {
         && challenge.inventory_root == revision.inventory_root
         && challenge.entries == revision.entries
         && challenge.span == revision.span
+}
+
+/// Whether a note has that many signature lines: more would be others' to put into this ledger.
+fn has_lines(note: &SignedNote, count: usize) -> Result<(), Refused> {
+    if note.signatures().len() == count {
+        return Ok(());
+    }
+    Err(Refused::new(Refusal::Invalid, format!("the note has to have {count} signature lines and no other")))
 }
 
 fn parse_note(bytes: &[u8]) -> Result<SignedNote, Refused> {

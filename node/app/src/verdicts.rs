@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use commonhold_client::types;
 use commonhold_format::course::{AuditCourse, CourseFault};
@@ -21,10 +20,10 @@ use commonhold_store::ContractState;
 use data_encoding::HEXLOWER;
 
 use crate::advice::{self, Side};
+use crate::hourly::Hourly;
 
 /// Results of one contract's audits that are taken in an hour.
-const RESULTS_PER_HOUR_MAX: u32 = 20;
-const HOUR: Duration = Duration::from_secs(3600);
+const RESULTS_PER_HOUR_MAX: usize = 20;
 /// Days that a summary covers.
 const DAYS: u64 = 30;
 const DAY_SECONDS: u64 = 86_400;
@@ -35,16 +34,27 @@ type Refused = (Refusal, String);
 #[derive(Debug, Default)]
 pub struct Verdicts(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// By contract, the audit with the highest number that was told of.
     courses: HashMap<ContractId, AuditCourse>,
-    /// By contract: since when results are counted, and how many came.
-    budgets: HashMap<ContractId, (Instant, u32)>,
+    /// Results by contract.
+    budgets: Hourly<ContractId>,
     /// By day since 1970: audits by outcome.
     days: BTreeMap<u64, [u64; 5]>,
     /// The last audit that was not passed, and who says so.
     failed: Option<(PartyId, AuditRecord)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            courses: HashMap::new(),
+            budgets: Hourly::new(RESULTS_PER_HOUR_MAX),
+            days: BTreeMap::new(),
+            failed: None,
+        }
+    }
 }
 
 /// What was told, checked and not yet logged.
@@ -143,12 +153,9 @@ impl Verdicts {
             };
             (reason, fault.to_string())
         })?;
-        here.budgets.retain(|_, (since, _)| since.elapsed() < HOUR);
-        let (_, used) = here.budgets.entry(record.contract).or_insert((Instant::now(), 0));
-        if *used >= RESULTS_PER_HOUR_MAX {
+        if !here.budgets.take(record.contract, 1) {
             return Err((Refusal::Busy, "too many audits in an hour: try again later".to_owned()));
         }
-        *used += 1;
         notes.push(record_note);
         Ok(Told { owner, course, record, notes })
     }
@@ -387,7 +394,7 @@ mod tests {
             }
         }
         assert_eq!(taken, RESULTS_PER_HOUR_MAX);
-        assert_eq!(verdicts.summary(NOW).unwrap().passed, u64::from(taken));
+        assert_eq!(verdicts.summary(NOW).unwrap().passed, taken as u64);
         // What is older than the summary's days does not count in it, and is not kept for ever.
         assert_eq!(verdicts.summary(NOW + 40 * DAY_SECONDS).unwrap().passed, 0);
     }

@@ -85,6 +85,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|_| "an internal task failed".to_owned())
 }
 
+/// Parties with which this node has a contract. Blocks on the disk.
+fn counterparties(vault: &Vault) -> HashSet<PartyId> {
+    let Ok(store) = vault.store() else { return HashSet::new() };
+    let contracts = store.contracts().into_iter().filter_map(|id| store.contract(&id));
+    contracts.flat_map(|state| [state.contract.owner, state.contract.provider]).collect()
+}
+
 impl Witness {
     /// Answers a request to cosign.
     pub async fn cosign(
@@ -100,7 +107,9 @@ impl Witness {
         if node != from {
             return Err((Refusal::Forbidden, "the head is of another node's ledger".to_owned()));
         }
-        let is_counterparty = self.counterparties().contains(&party);
+        let vault = self.vault.clone();
+        let parties = blocking(move || counterparties(&vault)).await.map_err(|why| (Refusal::Other, why))?;
+        let is_counterparty = parties.contains(&party);
         if !self.for_others && !is_counterparty {
             return Err((Refusal::Terms, "this node cosigns for those it has contracts with".to_owned()));
         }
@@ -137,13 +146,6 @@ impl Witness {
 
     fn published(&self) -> Option<Checkpoint> {
         Checkpoint::from_text(self.ledger.published()?.text()).ok()
-    }
-
-    /// Parties with which this node has a contract.
-    fn counterparties(&self) -> HashSet<PartyId> {
-        let Ok(store) = self.vault.store() else { return HashSet::new() };
-        let contracts = store.contracts().into_iter().filter_map(|id| store.contract(&id));
-        contracts.flat_map(|state| [state.contract.owner, state.contract.provider]).collect()
     }
 
     /// The nodes of those parties, as far as contracts and receipts name them.

@@ -53,10 +53,10 @@ async fn attack_32_of_many_texts_for_one_sequence_that_come_at_once_one_is_signe
 async fn attack_37_a_party_that_sends_notes_without_end_is_told_to_wait() {
     let place = Place::new();
     let purse = purse(&place).await;
-    for sequence in 1..=u64::from(NOTES_PER_HOUR_MAX) {
+    for sequence in 1..=NOTES_PER_HOUR_MAX as u64 {
         assert!(purse.countersign(&half_signed(sequence, 1)).unwrap().is_new);
     }
-    let (reason, _) = purse.countersign(&half_signed(u64::from(NOTES_PER_HOUR_MAX) + 1, 1)).unwrap_err();
+    let (reason, _) = purse.countersign(&half_signed(NOTES_PER_HOUR_MAX as u64 + 1, 1)).unwrap_err();
     assert_eq!(reason, Refusal::Busy);
     // What is known is answered, and is nothing new.
     assert!(!purse.countersign(&half_signed(1, 1)).unwrap().is_new);

@@ -6,6 +6,7 @@
 //! receipt is countersigned only when each of its totals follows from notes that both signed or from
 //! what this owner counted itself.
 
+use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -317,7 +318,12 @@ impl Owner {
         match self.net.call(node, request, AUDIT_DEADLINE).await {
             Ok(Response::Proof { proof }) => {
                 self.directory.observed(&node, true);
-                self.judge(challenge, &proof.with_inventory_paths(places)).into()
+                let (folder, asked) = (self.evidence.clone(), challenge.clone());
+                let proof = proof.with_inventory_paths(places);
+                match blocking(move || judge(&folder, &asked, &proof)).await {
+                    Ok(judged) => judged.into(),
+                    Err(why) => Judged::silent(AuditOutcome::NoAnswer, format!("{why}.")).into(),
+                }
             }
             Ok(Response::Refused { reason: Refusal::Conflict, message }) => Answer::Overtaken(message),
             Ok(Response::Refused { reason: Refusal::Quarantined, message }) => {
@@ -337,34 +343,6 @@ impl Owner {
                 Judged::silent(AuditOutcome::NoAnswer, format!("{error}.")).into()
             }
         }
-    }
-
-    /// Verifies a proof and keeps it as evidence.
-    fn judge(&self, challenge: &Challenge, proof: &Proof) -> Judged {
-        let evidence = proof.evidence(challenge);
-        let bundle = proof.bundle(challenge);
-        let verified = verify_proof(challenge, proof);
-        let path = self.evidence.join(format!("{}.cbor", data_encoding::HEXLOWER.encode(&evidence)));
-        if let Err(error) = std::fs::create_dir_all(&self.evidence)
-            .map_err(|error| error.to_string())
-            .and_then(|()| write_durably(&path, &bundle, 0o644).map_err(|error| error.to_string()))
-        {
-            tracing::error!(%error, "the evidence of an audit could not be kept");
-        }
-        let outcome = check_audit(&verified);
-        let (report, reason) = match verified {
-            Ok(report) if report.lost.is_empty() => {
-                let reason = format!("{} leaves shown and right.", report.leaves);
-                (report, reason)
-            }
-            Ok(report) => {
-                let reason =
-                    format!("{} leaves right, {} chunks wrong or lost.", report.leaves, report.lost.len());
-                (report, reason)
-            }
-            Err(error) => (ProofReport::default(), format!("The proof is no answer: {error}.")),
-        };
-        Judged { outcome, report, reason, evidence }
     }
 
     /// Signs a receipt because the provider serves nothing before. Answers whether it may serve now; not
@@ -502,4 +480,32 @@ impl Owner {
             }
         }
     }
+}
+
+/// Verifies a proof and keeps it as evidence in `folder`. Blocks on the disk.
+fn judge(folder: &Path, challenge: &Challenge, proof: &Proof) -> Judged {
+    let evidence = proof.evidence(challenge);
+    let bundle = proof.bundle(challenge);
+    let verified = verify_proof(challenge, proof);
+    let path = folder.join(format!("{}.cbor", data_encoding::HEXLOWER.encode(&evidence)));
+    if let Err(error) = std::fs::create_dir_all(folder)
+        .map_err(|error| error.to_string())
+        .and_then(|()| write_durably(&path, &bundle, 0o644).map_err(|error| error.to_string()))
+    {
+        tracing::error!(%error, "the evidence of an audit could not be kept");
+    }
+    let outcome = check_audit(&verified);
+    let (report, reason) = match verified {
+        Ok(report) if report.lost.is_empty() => {
+            let reason = format!("{} leaves shown and right.", report.leaves);
+            (report, reason)
+        }
+        Ok(report) => {
+            let reason =
+                format!("{} leaves right, {} chunks wrong or lost.", report.leaves, report.lost.len());
+            (report, reason)
+        }
+        Err(error) => (ProofReport::default(), format!("The proof is no answer: {error}.")),
+    };
+    Judged { outcome, report, reason, evidence }
 }

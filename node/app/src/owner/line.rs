@@ -201,6 +201,8 @@ impl Worker {
     /// One revision: proposed and signed here, synced and countersigned there, kept here.
     async fn commit(&self, adds: Vec<Addition>, removes: Vec<u64>) -> Result<(), LineError> {
         let mut resynced = false;
+        // What was sent before and not answered: it may have happened, so it is sent again as it is.
+        let mut sent: Option<(Revision, SignedNote)> = None;
         for attempt in 1..=COMMIT_TRIES {
             let state = self.state().await?;
             let (store, contract) = (self.context.store.clone(), self.contract);
@@ -217,7 +219,9 @@ impl Worker {
                 time: unix_seconds().max(state.revision.as_ref().map_or(0, |(last, _)| last.time)),
             };
             let text = Statement::Revision(revision.clone()).to_text();
-            let note = SignedNote::sign(text, &self.context.party).map_err(fault)?;
+            let fresh = SignedNote::sign(text, &self.context.party).map_err(fault)?;
+            let (revision, note) =
+                sent.take().filter(|(it, _)| it.sequence == revision.sequence).unwrap_or((revision, fresh));
             let request =
                 Request::Commit { note: note.to_bytes(), adds: adds.clone(), removes: removes.clone() };
             match self.context.net.call(self.node, request, COMMIT_TIMEOUT).await {
@@ -244,7 +248,7 @@ impl Worker {
                 Ok(_) => return Err(LineError("the provider's answer does not fit the request".to_owned())),
                 // The commit may have happened: asking again with the same note is harmless.
                 Err(error) if attempt == COMMIT_TRIES => return Err(fault(error)),
-                Err(_) => {}
+                Err(_) => sent = Some((revision, note)),
             }
         }
         Err(LineError("the provider and this node do not agree on the contract's state".to_owned()))

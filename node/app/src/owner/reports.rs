@@ -3,8 +3,7 @@
 //! Invariant: a provider can only speak of the chunks of its own contract, and only so many in an
 //! hour, so that it cannot make this node send without end. A report costs the provider the chunks.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use commonhold_format::ids::ContractId;
 use commonhold_format::wire::Refusal;
@@ -12,18 +11,18 @@ use commonhold_store::Role;
 use tokio::sync::mpsc;
 
 use super::Owner;
+use crate::hourly::Hourly;
 use crate::provider::DamageReport;
 
 /// Chunks of one contract that are taken as damaged in an hour.
 const CHUNKS_PER_HOUR_MAX: usize = 4096;
-const HOUR: Duration = Duration::from_secs(3600);
 /// How long reports are gathered before a repair begins.
 const GATHER: Duration = Duration::from_secs(3);
 
 impl Owner {
     /// Takes reports until nobody sends them any more, and repairs what they are about.
     pub async fn take_reports(&self, mut reports: mpsc::Receiver<DamageReport>) {
-        let mut budgets: HashMap<ContractId, (Instant, usize)> = HashMap::new();
+        let mut budgets = Hourly::new(CHUNKS_PER_HOUR_MAX);
         let mut repair_at: Option<tokio::time::Instant> = None;
         loop {
             let due = async {
@@ -53,7 +52,7 @@ impl Owner {
     async fn take_report(
         &self,
         report: &DamageReport,
-        budgets: &mut HashMap<ContractId, (Instant, usize)>,
+        budgets: &mut Hourly<ContractId>,
     ) -> Result<(), (Refusal, String)> {
         let state = self.store.contract(&report.contract).filter(|state| state.role == Role::Owner);
         let Some(state) = state else {
@@ -62,12 +61,9 @@ impl Owner {
         if state.contract.node != report.from {
             return Err((Refusal::Forbidden, "the contract names another node".to_owned()));
         }
-        budgets.retain(|_, (since, _)| since.elapsed() < HOUR);
-        let (_, used) = budgets.entry(report.contract).or_insert((Instant::now(), 0));
-        if *used + report.chunks.len() > CHUNKS_PER_HOUR_MAX {
+        if !budgets.take(report.contract, report.chunks.len()) {
             return Err((Refusal::Busy, "too many damaged chunks in an hour: try again later".to_owned()));
         }
-        *used += report.chunks.len();
         tracing::warn!(node = %report.from, chunks = report.chunks.len(), "a provider reports damage");
         self.mark_lost(report.contract, report.chunks.clone()).await;
         Ok(())
