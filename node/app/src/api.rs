@@ -16,7 +16,7 @@ use commonhold_format::statement::{AuditOutcome as Found, SECONDS_MAX, Statement
 use commonhold_gateway::{ApiFault, NodeApi};
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
-use commonhold_store::{CheckReport, Role, ScrubSlice, Store, Usage};
+use commonhold_store::{CheckReport, Role, ScrubSlice, Stop, Store, Usage};
 use data_encoding::HEXLOWER;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
@@ -715,7 +715,9 @@ impl NodeApi for Api {
     fn compact_store(&self) -> Answer<'_, types::StoreCompaction> {
         Box::pin(async move {
             let store = self.lent_store()?;
-            let done = upkeep::long(store.clone(), upkeep::tidy).await.map_err(store_fault)?;
+            let ended = self.provider.ended.clone();
+            let tidy = move |store: &Store, stop: &Stop| upkeep::tidy(store, &ended, stop);
+            let done = upkeep::long(store.clone(), tidy).await.map_err(store_fault)?;
             Ok(types::StoreCompaction {
                 deleted_bytes: done.deleted_bytes,
                 copied_bytes: done.copied_bytes,

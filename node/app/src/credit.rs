@@ -8,6 +8,7 @@
 
 mod arrears;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -471,11 +472,11 @@ impl Creditor {
                 continue;
             }
             let key = (line.guarantor, line.debtor, line.limit, *ends);
-            if !state.ended.contains_key(&key) {
+            if let Entry::Vacant(entry) = state.ended.entry(key) {
                 let accounts = self.ledger.accounts_at(&self.party, settled).map_err(failed)?;
                 let stood = stood(&accounts, &lines, settled);
                 let carried = stood.get(&line.debtor).map_or(0, |credit| credit.guaranteed);
-                state.ended.insert(key, u64::try_from(carried).unwrap_or(0));
+                entry.insert(u64::try_from(carried).unwrap_or(0));
             }
             line.limit = line.limit.min(state.ended.get(&key).copied().unwrap_or(0));
         }

@@ -186,6 +186,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         progress: Mutex::new(HashMap::new()),
         turns: Turns::default(),
         damage: Damage::default(),
+        ended: Arc::default(),
         witness: witness.clone(),
         verdicts,
         reports: config.owner.enabled.then_some(reports),

@@ -30,7 +30,7 @@ use crate::credit::Creditor;
 use crate::hourly::Hourly;
 use crate::money::Purse;
 use crate::turns::Turns;
-use crate::upkeep::Damage;
+use crate::upkeep::{Damage, Ended};
 use crate::vault::Vault;
 use crate::verdicts::Verdicts;
 use crate::witness::Witness;
@@ -82,6 +82,8 @@ pub struct Provider {
     pub turns: Turns<ContractId>,
     /// Chunks that were found damaged here.
     pub damage: Damage,
+    /// Contracts that have ended.
+    pub ended: Arc<Ended>,
     /// Heads of ledgers.
     pub witness: Arc<Witness>,
     /// What owners found when they audited this node.

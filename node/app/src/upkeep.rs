@@ -4,9 +4,9 @@
 //! Invariant: damage that was found is told to a node of the owner, or kept to be told, or found
 //! again by the next lap of the scrub. Not here: what the store does in each of these (store).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use commonhold_format::ids::{ChunkId, ContractId};
 use commonhold_format::wire::{DAMAGED_MAX, Request, Response};
@@ -17,6 +17,8 @@ use crate::provider::Provider;
 
 /// How often ended contracts, the trash and dead bytes are looked at.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// How long a contract has to be seen as ended before it is given up.
+const ENDED_FOR: Duration = Duration::from_secs(6 * 3600);
 /// How long one part of the scrub takes at the configured rate.
 const SCRUB_PART: Duration = Duration::from_secs(2);
 /// How often damage that could not be told is tried again.
@@ -118,12 +120,37 @@ pub async fn long<T: Send + 'static>(
         .map_err(|error| error.to_string())
 }
 
+/// Contracts that were seen to have ended. They are given up only when that has been so for
+/// [`ENDED_FOR`] by a clock that does not jump: data must not be deleted because of a wrong date.
+#[derive(Debug, Default)]
+pub struct Ended(Mutex<HashMap<ContractId, Instant>>);
+
+impl Ended {
+    /// Whether a contract that has ended by the date may be given up at `at`.
+    fn may_go(&self, contract: &ContractId, at: Instant) -> bool {
+        let mut seen = locked(&self.0);
+        let first = *seen.entry(*contract).or_insert(at);
+        at.saturating_duration_since(first) >= ENDED_FOR
+    }
+
+    /// Forgets contracts that have not ended by the date any more.
+    fn keep(&self, ended: &BTreeSet<ContractId>) {
+        locked(&self.0).retain(|contract, _| ended.contains(contract));
+    }
+}
+
 /// Gives ended contracts up, empties the trash and compacts as long as that frees something.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn tidy(store: &Store, stop: &Stop) -> Result<Compacted, StoreError> {
-    for contract in store.give_up_ended()? {
+pub fn tidy(store: &Store, ended: &Ended, stop: &Stop) -> Result<Compacted, StoreError> {
+    let (at, mut seen) = (Instant::now(), BTreeSet::new());
+    let given_up = store.give_up_ended_if(|contract| {
+        seen.insert(*contract);
+        ended.may_go(contract, at)
+    })?;
+    ended.keep(&seen);
+    for contract in given_up {
         tracing::info!(%contract, "a contract has ended; its chunks are in the trash");
     }
     store.empty_trash()?;
@@ -144,7 +171,8 @@ pub async fn tidy_forever(provider: Arc<Provider>) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
         let Ok(store) = provider.vault.store() else { continue };
-        match long(store, tidy).await {
+        let ended = provider.ended.clone();
+        match long(store, move |store, stop| tidy(store, &ended, stop)).await {
             Ok(done) if done.deleted_bytes > 0 => tracing::info!(?done, "compacted"),
             Ok(_) => {}
             Err(error) => tracing::error!(error, "the store could not be tidied"),
@@ -203,5 +231,21 @@ pub async fn tell_forever(provider: Arc<Provider>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_43_a_contract_goes_only_when_it_has_ended_for_a_while() {
+        let (ended, id, start) = (Ended::default(), ContractId([1; 32]), Instant::now());
+        assert!(!ended.may_go(&id, start));
+        assert!(!ended.may_go(&id, start + ENDED_FOR - Duration::from_secs(1)));
+        assert!(ended.may_go(&id, start + ENDED_FOR));
+        // The clock was put right meanwhile: it begins anew.
+        ended.keep(&BTreeSet::new());
+        assert!(!ended.may_go(&id, start + ENDED_FOR));
     }
 }

@@ -189,7 +189,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => party().prop_map(|party| Step::Crash { party }),
         2 => (party(), party(), 1..3_000_000u64, 0..4u8)
             .prop_map(|(payer, payee, amount, cut)| Step::Pay { payer, payee, amount, cut }),
-        2 => (party(), party(), party(), 0..u64::MAX / 4)
+        3 => (party(), party(), party(), prop_oneof![Just(0), 0..5_000_000u64, 0..u64::MAX / 4])
             .prop_map(|(guarantor, creditor, debtor, limit)| Step::Trust { guarantor, creditor, debtor, limit }),
     ]
 }
@@ -459,6 +459,13 @@ impl World {
             }
             Statement::Trust(it) => {
                 let last = party.ledger().last_trust(&it.guarantor, &it.creditor, &it.debtor).unwrap();
+                // What was given on the strength of a line stays covered by it.
+                let weighed = party.debts(self.now, EPOCH).weigh();
+                let carried = weighed.get(&it.debtor).map_or(0, |credit| credit.guaranteed);
+                let lower = last.as_ref().is_some_and(|last| it.limit_microcredits < last.limit_microcredits);
+                if lower && i128::from(it.limit_microcredits) < carried {
+                    return None;
+                }
                 (it.guarantor, it.creditor, last.map_or(0, |last| last.sequence))
             }
             _ => return None,
@@ -523,7 +530,7 @@ impl World {
         let [g, c, d] = [guarantor, creditor, debtor].map(|it| self.parties[it].id());
         let last = self.parties[guarantor].ledger().last_trust(&g, &c, &d).unwrap();
         let sequence = last.map_or(0, |last| last.sequence) + 1;
-        let ends = self.now + 30 * 24 * HOUR;
+        let ends = self.now + 3_000 * 24 * HOUR;
         let trust = Trust { guarantor: g, creditor: c, debtor: d, sequence, limit_microcredits: limit, ends };
         let subject = Subject::Trust { guarantor: g, creditor: c, debtor: d };
         self.offer(guarantor, creditor, subject, sequence, Statement::Trust(trust), 9);

@@ -36,13 +36,25 @@ impl Store {
         }
     }
 
-    /// Gives up the contracts under which this node is the provider and that ended longer ago than
-    /// their grace: their chunks go to the trash. Answers which those were. Durable on return, and
-    /// gone on with after a crash.
+    /// As [`give_up_ended_if`](Self::give_up_ended_if), all of them.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn give_up_ended(&self) -> Result<Vec<ContractId>, StoreError> {
+        self.give_up_ended_if(|_| true)
+    }
+
+    /// Gives up the contracts under which this node is the provider, that ended longer ago than their
+    /// grace, and to which `may` says yes: their chunks go to the trash. Answers which those were.
+    /// Durable on return, and gone on with after a crash. Whoever does not trust the clock says yes
+    /// only after a while.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn give_up_ended_if(
+        &self,
+        mut may: impl FnMut(&ContractId) -> bool,
+    ) -> Result<Vec<ContractId>, StoreError> {
         let store = &*self.0;
         let now = (store.clock)();
         let mut given_up = Vec::new();
@@ -51,6 +63,9 @@ impl Store {
             let state = page.state();
             let grace_ends = state.contract.ends.saturating_add(state.contract.grace_seconds);
             if state.role != Role::Provider || (now <= grace_ends && !state.given_up) {
+                continue;
+            }
+            if !state.given_up && !may(&id) {
                 continue;
             }
             if self.give_up(&id)? {
