@@ -4,8 +4,12 @@
 use super::*;
 use commonhold_format::ids::NodeId;
 use commonhold_format::inventory::Inventory;
-use commonhold_format::statement::{Contract, Payment, Receipt, Revision, Trust, ledger_origin};
-use commonhold_store::StoreConfig;
+use commonhold_format::keys::PartyKey;
+use commonhold_format::note::SignedNote;
+use commonhold_format::statement::{
+    AMOUNT_MAX, Contract, Payment, Receipt, Revision, Statement, Trust, ledger_origin,
+};
+use commonhold_store::{Role, StoreConfig};
 
 const WEEK: u64 = 7 * 86_400;
 const GIFT: u64 = 1_000;
