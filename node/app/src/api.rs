@@ -1,6 +1,8 @@
 //! The local API over this node's rooms: translates between what the gateway speaks and what the
 //! rooms do. No decision is made here.
 
+mod notes;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -11,8 +13,7 @@ use commonhold_drive::{Drive, DriveError, DrivePath};
 use commonhold_engine::audit::State;
 use commonhold_format::drive::Name;
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
-use commonhold_format::note::SignedNote;
-use commonhold_format::statement::{AuditOutcome as Found, SECONDS_MAX, Statement};
+use commonhold_format::statement::{AuditOutcome as Found, SECONDS_MAX};
 use commonhold_gateway::{ApiFault, NodeApi};
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
@@ -21,6 +22,7 @@ use data_encoding::HEXLOWER;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
+use self::notes::view_ledger;
 use crate::advice::{self, Side};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
@@ -402,147 +404,6 @@ impl Api {
             })
             .collect()
     }
-
-    fn view_ledger(
-        ledger: &Ledger,
-        me: &PartyId,
-        from: u64,
-        count: usize,
-    ) -> Result<types::LedgerView, String> {
-        let checkpoint = ledger.publish().map_err(|error| error.to_string())?;
-        let Ok(head) = commonhold_format::statement::Checkpoint::from_text(checkpoint.text()) else {
-            return Err("the ledger's own checkpoint cannot be read".to_owned());
-        };
-        let entries = ledger
-            .entries(from, count)
-            .into_iter()
-            .map(|(index, note)| {
-                let (kind, summary) = summarize(&note);
-                let note = String::from_utf8_lossy(&note.to_bytes()).into_owned();
-                types::LedgerEntry { index, kind: kind.to_owned(), summary, note }
-            })
-            .collect();
-        let balances = ledger
-            .balances(me)
-            .map_err(|error| error.to_string())?
-            .into_iter()
-            .map(|balance| types::Balance {
-                contract: balance.contract.to_string(),
-                counterparty: balance.counterparty.to_string(),
-                role: if balance.owed_to_me < 0 || matches!(balance.role, commonhold_ledger::Role::Owner) {
-                    types::Role::Owner
-                } else {
-                    types::Role::Provider
-                },
-                owed_to_me_microcredits: i64::try_from(balance.owed_to_me)
-                    .unwrap_or(if balance.owed_to_me < 0 { i64::MIN } else { i64::MAX }),
-                receipt_sequence: balance.receipt_sequence,
-                byte_seconds: balance.byte_seconds.to_string(),
-                egress_bytes: balance.egress_bytes,
-                audits_passed: balance.audits_passed,
-                audits_failed: balance.audits_failed,
-            })
-            .collect();
-        Ok(types::LedgerView {
-            origin: head.origin,
-            size: head.size,
-            root: HEXLOWER.encode(&head.root),
-            checkpoint: String::from_utf8_lossy(&checkpoint.to_bytes()).into_owned(),
-            entries,
-            balances,
-        })
-    }
-}
-
-/// The kind of a note, and one line for a person.
-fn summarize(note: &SignedNote) -> (&'static str, String) {
-    let signatures = note.signatures().len();
-    match Statement::of(note) {
-        Ok(Statement::Contract(contract)) => (
-            "contract",
-            format!(
-                "contract {} with node {}, {} signatures",
-                short(&contract.id().to_string()),
-                short_peer(&contract.node),
-                signatures
-            ),
-        ),
-        Ok(Statement::Revision(revision)) => (
-            "revision",
-            format!(
-                "revision {} of {}: {} chunks, {} bytes held, {signatures} signatures",
-                revision.sequence,
-                short(&revision.contract.to_string()),
-                revision.held_chunks,
-                revision.held_bytes
-            ),
-        ),
-        Ok(Statement::Receipt(receipt)) => (
-            "receipt",
-            format!(
-                "receipt {} of {}: {} microcredits owed, {} audits passed, {} failed, {signatures} signatures",
-                receipt.sequence,
-                short(&receipt.contract.to_string()),
-                receipt.owed_microcredits,
-                receipt.audits_passed,
-                receipt.audits_failed
-            ),
-        ),
-        Ok(Statement::AuditIntent(intent)) => (
-            "audit-intent",
-            format!("audit {} of {} announced", intent.epoch, short(&intent.contract.to_string())),
-        ),
-        Ok(Statement::AuditRecord(record)) => (
-            "audit-record",
-            format!(
-                "audit {} of {}: {}, {} leaves right, {} chunks lost",
-                record.epoch,
-                short(&record.contract.to_string()),
-                record.outcome.as_str(),
-                record.leaves,
-                record.lost_chunks
-            ),
-        ),
-        Ok(Statement::Payment(payment)) => (
-            "payment",
-            format!(
-                "payment {}: {} paid {} {} microcredits in all, {signatures} signatures",
-                payment.sequence,
-                short(&payment.payer.to_string()),
-                short(&payment.payee.to_string()),
-                payment.paid_microcredits
-            ),
-        ),
-        Ok(Statement::Trust(trust)) => (
-            "trust",
-            format!(
-                "{} answers to {} for {} microcredits of {}, {signatures} signatures",
-                short(&trust.guarantor.to_string()),
-                short(&trust.creditor.to_string()),
-                trust.limit_microcredits,
-                short(&trust.debtor.to_string())
-            ),
-        ),
-        Ok(Statement::Claim(claim)) => (
-            "claim",
-            format!(
-                "claim of receipt {} of {}: {} microcredits that its owner has not signed for",
-                claim.sequence,
-                short(&claim.contract.to_string()),
-                claim.owed_microcredits
-            ),
-        ),
-        Err(_) => ("unknown", "a note of a kind that this version does not know".to_owned()),
-    }
-}
-
-fn short(hex: &str) -> &str {
-    hex.get(..12).unwrap_or(hex)
-}
-
-fn short_peer(node: &NodeId) -> String {
-    let text = node.to_string();
-    format!("…{}", &text[text.len().saturating_sub(8)..])
 }
 
 impl NodeApi for Api {
@@ -770,7 +631,7 @@ impl NodeApi for Api {
     fn ledger(&self, from: u64, count: usize) -> Answer<'_, types::LedgerView> {
         Box::pin(async move {
             let (ledger, me) = (self.ledger.clone(), self.party);
-            let view = blocking(move || Self::view_ledger(&ledger, &me, from, count)).await?;
+            let view = blocking(move || view_ledger(&ledger, &me, from, count)).await?;
             // The head that is shown now has no cosignatures yet, if it is a new one.
             self.witness.settled.notify_one();
             view.map_err(|error| fault("internal", error))
