@@ -61,6 +61,18 @@ pub enum OpenError {
         /// The store's folder.
         dir: PathBuf,
     },
+    /// There is no store, and what is there is somebody's.
+    #[error(
+        "{} is not empty, and no store: there is {}; choose an empty folder, nothing was changed",
+        dir.display(),
+        found.display()
+    )]
+    NotEmpty {
+        /// The store's folder.
+        dir: PathBuf,
+        /// The first thing in it that is none of a store's.
+        found: PathBuf,
+    },
     /// The store that was here, or a part of it, is gone.
     #[error("{} is missing: is the right disk mounted?", file.display())]
     Missing {
