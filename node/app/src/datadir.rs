@@ -108,6 +108,11 @@ impl Places {
         self.0.join("store-id")
     }
 
+    /// Contracts whose chunks are lost with a disk.
+    pub fn lost_contracts(&self) -> PathBuf {
+        self.0.join("lost-contracts")
+    }
+
     /// The ledger's folder.
     pub fn ledger(&self) -> PathBuf {
         self.0.join("ledger")

@@ -16,6 +16,7 @@ mod datadir;
 mod demo;
 mod devnet;
 mod directory;
+mod loss;
 mod money;
 mod node;
 mod owner;

@@ -35,7 +35,7 @@ use crate::owner::{Owner, custody};
 use crate::provider::{DamageReport, Provider};
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
-use crate::vault::{self, Vault};
+use crate::vault::{self, Outside, Vault};
 use crate::verdicts::Verdicts;
 use crate::witness::{Pages, Witness, known_forks};
 
@@ -101,10 +101,10 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
 
     let (ledger_dir, ledger_key) = (places.ledger(), home.root.party_key());
     let origin = ledger_origin(&ledger_key.id(), &net.node());
-    let (store_config, id_file) = (store_config(&config, &places), places.store_id());
+    let (store_config, outside) = (store_config(&config, &places), Outside::of(&places));
     let (ledger, vault) = blocking(move || -> Result<_> {
         let ledger = Ledger::open(&ledger_dir, ledger_key, origin)?;
-        let vault = Arc::new(Vault::new(store_config, id_file, ledger.clone()));
+        let vault = Arc::new(Vault::new(store_config, outside, ledger.clone()));
         // Without the reason no one would know why; a node that lends its disk says it to everybody.
         let _ = vault.open();
         Ok((ledger, vault))

@@ -149,6 +149,132 @@ fn a_disk_that_is_gone_is_quarantine_and_not_loss() {
     assert!(ledger.contains("quarantined") && !ledger.contains("wrong-bytes"), "{ledger}");
 }
 
+/// Stores a file once the owner's node has found a provider again that was started again.
+fn put_soon(net: &Net, name: &str, bytes: &[u8]) {
+    let file = net.temp.path().join(name);
+    fs::write(&file, bytes).unwrap();
+    until("the file is stored", || net.owner.run(&["put", file.to_str().unwrap()]).status.success());
+}
+
+/// The outcome of an audit of one provider with its reason.
+fn audit_reason(net: &Net, provider: &str) -> (String, String) {
+    let report = net.owner.json(&["audit", "now", "--provider", provider]);
+    let text = |what: &str| report["audits"][0][what].as_str().unwrap().to_owned();
+    (text("outcome"), text("reason"))
+}
+
+#[test]
+fn a_copy_of_the_disk_without_the_contract_is_quarantine_until_the_loss_is_accepted() {
+    let mut net = Net::start(&[]);
+    let provider = net.providers[4].peer_id();
+    let store = net.providers[4].dir.join("store");
+    let (before, newer) = (net.temp.path().join("before"), net.temp.path().join("newer"));
+    net.providers[4].stop();
+    copy(&store, &before);
+    net.providers[4].up();
+    let bytes = noise(5 << 20, 9);
+    put_soon(&net, "file", &bytes);
+    net.wait_for_outcome(&provider, "passed");
+
+    net.providers[4].stop();
+    fs::rename(&store, &newer).unwrap();
+    fs::rename(&before, &store).unwrap();
+    let found = net.providers[4].refused(&["store", "check"]);
+    assert!(found.contains("an older copy") && found.contains("does not know contract"), "{found}");
+    net.providers[4].up();
+    let why = quarantine(&net.providers[4]).unwrap();
+    assert!(why.contains("an older copy") && why.contains("store accept-loss"), "{why}");
+    net.wait_for_outcome(&provider, "quarantined");
+    let sentence = net.providers[4].refused(&["store", "accept-loss"]);
+    assert!(sentence.contains("stop it first"), "{sentence}");
+
+    // The newer one is gone for good, and so it is when there is only an empty disk.
+    for empty in [false, true] {
+        net.providers[4].stop();
+        if empty {
+            fs::remove_dir_all(&store).unwrap();
+            let sentence = net.providers[4].refused(&["store", "accept-loss"]);
+            assert!(sentence.contains("mount the new disk"), "{sentence}");
+            assert!(!store.exists());
+            fs::create_dir(&store).unwrap();
+        }
+        let printed = net.providers[4].ok(&["store", "accept-loss"]);
+        assert!(printed.contains("1 contracts are lost"), "{printed}");
+        net.providers[4].ok(&["store", "check"]);
+        net.providers[4].up();
+        assert_eq!(quarantine(&net.providers[4]), None);
+        until("it says that they are lost", || {
+            let (outcome, reason) = audit_reason(&net, &provider);
+            outcome == "no-answer" && reason.contains("disk was lost")
+        });
+    }
+    net.assert_readable("file", &bytes);
+
+    // It was not gone after all.
+    net.providers[4].stop();
+    fs::remove_dir_all(&store).unwrap();
+    fs::rename(&newer, &store).unwrap();
+    net.providers[4].up();
+    assert!(quarantine(&net.providers[4]).unwrap().contains("mount the right disk"));
+    net.providers[4].stop();
+    let printed = net.providers[4].ok(&["store", "accept-loss"]);
+    assert!(printed.contains("0 contracts are lost"), "{printed}");
+    net.providers[4].up();
+    net.wait_for_outcome(&provider, "passed");
+    let ledger = net.owner.ok(&["ledger", "show"]);
+    assert!(!ledger.contains("wrong-bytes"), "{ledger}");
+}
+
+#[test]
+fn under_a_contract_that_was_given_up_nothing_is_signed_a_second_time() {
+    let mut net = Net::start(&[]);
+    net.put("file", &noise(1 << 20, 10));
+    let provider = net.providers[4].peer_id();
+    let store = net.providers[4].dir.join("store");
+    let older = net.temp.path().join("older");
+    net.providers[4].stop();
+    copy(&store, &older);
+    net.providers[4].up();
+    net.wait_for_outcome(&provider, "passed");
+    put_soon(&net, "later", &noise(1 << 20, 11));
+    net.providers[4].stop();
+    fs::remove_dir_all(&store).unwrap();
+    fs::rename(&older, &store).unwrap();
+    let printed = net.providers[4].ok(&["store", "accept-loss"]);
+    assert!(printed.contains("1 contracts are lost"), "{printed}");
+    net.providers[4].up();
+    assert_eq!(quarantine(&net.providers[4]), None);
+    put_soon(&net, "more", &noise(1 << 20, 12));
+    until("it says that they are lost", || audit_reason(&net, &provider).1.contains("disk was lost"));
+    net.providers[4].stop();
+    net.providers[4].ok(&["ledger", "verify"]);
+}
+
+#[test]
+fn the_store_of_another_node_is_quarantine() {
+    let mut net = Net::start(&[]);
+    net.put("file", &noise(1 << 20, 13));
+    net.providers[2].stop();
+    net.owner.stop();
+    let cases = [(&net.providers[2], "lends under contract"), (&net.owner, "is the owner of contract")];
+    for (number, (node, sentence)) in cases.into_iter().enumerate() {
+        let store = node.dir.join("store");
+        let dir = net.temp.path().join(format!("fresh-{number}"));
+        let flags = ["--provide", "128 MiB", "--store-dir", store.to_str().unwrap()];
+        let mut fresh = Node::init(&dir, &flags);
+        fresh.up();
+        let why = quarantine(&fresh).unwrap();
+        assert!(why.contains("another node's store") && why.contains(sentence), "{why}");
+        assert_eq!(fresh.status()["contracts"], 0);
+        fresh.stop();
+        assert!(!dir.join("store-id").exists());
+        let sentence = fresh.refused(&["store", "accept-loss"]);
+        assert!(sentence.contains("another node's store"), "{sentence}");
+    }
+    net.providers[2].up();
+    assert_eq!(quarantine(&net.providers[2]), None);
+}
+
 #[test]
 fn a_disk_that_cannot_be_written_is_quarantine() {
     let wrapper = |script: &str| {

@@ -22,7 +22,8 @@ async fn purse(dir: &std::path::Path) -> Arc<Purse> {
     .unwrap();
     let ledger = Ledger::open(&dir.join("ledger"), key(1), ledger_origin(&key(1).id(), &net.node())).unwrap();
     let config = StoreConfig::new(dir.join("store"), 0);
-    let vault = Arc::new(Vault::new(config, dir.join("id"), ledger.clone()));
+    let outside = crate::vault::Outside { id: dir.join("id"), lost: dir.join("lost") };
+    let vault = Arc::new(Vault::new(config, outside, ledger.clone()));
     let trusted = HashSet::from([key(2).id()]);
     Arc::new(Purse { ledger, party: Arc::new(key(1)), net, vault, trusted, turns: PurseTurns::default() })
 }
