@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ struct State {
     store: Option<Store>,
     /// Why the store is not to be used.
     why: Option<String>,
-    /// Device and number of the store's folder when it was opened.
-    folder: Option<(u64, u64)>,
+    /// Device and number of the store's folder, and of its index, when it was opened.
+    places: Option<[(u64, u64); 2]>,
     /// Contracts whose chunks were given up as lost.
     lost: BTreeSet<ContractId>,
 }
@@ -55,11 +56,13 @@ pub struct Vault {
     outside: Outside,
     ledger: Ledger,
     state: RwLock<State>,
+    /// The pack that is looked at next.
+    next_pack: AtomicU32,
 }
 
-fn folder_of(dir: &Path) -> std::io::Result<(u64, u64)> {
-    let folder = fs::metadata(dir)?;
-    Ok((folder.dev(), folder.ino()))
+fn places_of(dir: &Path) -> std::io::Result<[(u64, u64); 2]> {
+    let place = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
+    Ok([place(dir)?, place(&dir.join("index/data.mdb"))?])
 }
 
 /// The id of the store that this node has had, if any.
@@ -82,7 +85,7 @@ pub fn with_known_id(config: StoreConfig, id_file: &Path) -> Result<StoreConfig,
 impl Vault {
     /// A vault that was not opened yet.
     pub fn new(config: StoreConfig, outside: Outside, ledger: Ledger) -> Self {
-        Self { config, outside, ledger, state: RwLock::default() }
+        Self { config, outside, ledger, state: RwLock::default(), next_pack: AtomicU32::new(0) }
     }
 
     /// Opens the store, unless it is open. Blocks.
@@ -129,8 +132,8 @@ impl Vault {
             ));
         }
         provider::reconcile(&store, &self.ledger).map_err(|error| error.to_string())?;
-        let folder = Some(folder_of(dir).map_err(|error| error.to_string())?);
-        Ok((store.clone(), State { store: Some(store), why: None, folder, lost }))
+        let places = Some(places_of(dir).map_err(|error| error.to_string())?);
+        Ok((store.clone(), State { store: Some(store), why: None, places, lost }))
     }
 
     /// Were the chunks of a contract given up as lost? Nothing is signed under it any more.
@@ -168,32 +171,39 @@ impl Vault {
     /// there and can be written. Blocks. What is found wrong with an open one stays until the node
     /// is started again: its files are those of a disk that is gone.
     pub fn look(&self) {
-        let folder = {
+        let open = {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             match (&state.store, &state.why) {
-                (Some(store), None) if store.failure().is_none() => state.folder,
+                (Some(store), None) if store.failure().is_none() => Some(store.clone()).zip(state.places),
                 (Some(_), _) => return,
                 (None, _) => None,
             }
         };
-        let Some(folder) = folder else {
+        let Some((store, places)) = open else {
             // The reason is kept and shown.
             let _ = self.open();
             return;
         };
-        if let Err(why) = self.probe(folder) {
+        if let Err(why) = self.probe(&store, places) {
             let why = format!("{why}; mount the disk again and start the node again");
             tracing::error!(why, "the store's disk cannot be used any more");
             self.state.write().unwrap_or_else(PoisonError::into_inner).why = Some(why);
         }
     }
 
-    fn probe(&self, folder: (u64, u64)) -> Result<(), String> {
+    fn probe(&self, store: &Store, places: [(u64, u64); 2]) -> Result<(), String> {
         let dir = &self.config.dir;
         let named = |error: std::io::Error| format!("{}: {error}", dir.display());
-        if folder_of(dir).map_err(named)? != folder {
+        let [folder, index] = places_of(dir).map_err(named)?;
+        if folder != places[0] {
             return Err(format!("{} is another folder than before", dir.display()));
         }
+        if index != places[1] {
+            return Err(format!("{} has another index than before", dir.display()));
+        }
+        let from = self.next_pack.load(Ordering::Relaxed);
+        let next = store.look_at_packs(from).map_err(|error| error.to_string())?;
+        self.next_pack.store(next, Ordering::Relaxed);
         let format = fs::read_to_string(dir.join("format")).map_err(named)?;
         let known = known_id(&self.outside.id)?.map(|id| id.to_string()).unwrap_or_default();
         if format.lines().nth(1) != Some(&known) {

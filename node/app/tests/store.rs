@@ -149,6 +149,41 @@ fn a_disk_that_is_gone_is_quarantine_and_not_loss() {
     assert!(ledger.contains("quarantined") && !ledger.contains("wrong-bytes"), "{ledger}");
 }
 
+#[test]
+fn packs_and_an_index_that_go_away_while_the_node_runs_are_noticed() {
+    let net = Net::start(&[]);
+    net.put("file", &noise(1 << 20, 14));
+    let gone = [
+        (1, None, ".pack is gone"),
+        (2, Some("packs"), ".pack is gone"),
+        (3, Some("index"), "another index than before"),
+    ];
+    for (number, replaced, _) in gone {
+        let node = &net.providers[number];
+        assert_eq!(quarantine(node), None);
+        match replaced {
+            None => common::packs(node).iter().for_each(|pack| fs::remove_file(pack).unwrap()),
+            Some(folder) => replace(&node.dir.join("store").join(folder)),
+        }
+    }
+    for (number, _, sentence) in gone {
+        until("the node notices", || quarantine(&net.providers[number]).is_some());
+        let why = quarantine(&net.providers[number]).unwrap();
+        assert!(why.contains(sentence) && why.contains("start the node again"), "{why}");
+        let provider = net.providers[number].peer_id();
+        assert_eq!(net.audit(&provider), "quarantined");
+    }
+    assert_eq!(quarantine(&net.providers[0]), None);
+}
+
+/// Puts a copy in a folder's place.
+fn replace(folder: &Path) {
+    let copied = folder.with_extension("copy");
+    copy(folder, &copied);
+    fs::rename(folder, folder.with_extension("before")).unwrap();
+    fs::rename(&copied, folder).unwrap();
+}
+
 /// Stores a file once the owner's node has found a provider again that was started again.
 fn put_soon(net: &Net, name: &str, bytes: &[u8]) {
     let file = net.temp.path().join(name);

@@ -197,6 +197,16 @@ impl Store {
         self.0.halt.reason()
     }
 
+    /// Looks whether packs are still the files that their names say: one that is unlinked, or whose folder
+    /// was replaced, can be read and written until the node ends, and is gone then. A bounded number
+    /// of them from number `from` on; answers the number to go on with, 0 after the last.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the pack.
+    pub fn look_at_packs(&self, from: u32) -> Result<u32, OpenError> {
+        self.0.shelf.packs.look_at_names(from)
+    }
+
     /// Takes a chunk of 1 to [`CHUNK_LEN_MAX`] bytes in under a contract that this node provides.
     /// It is not durable, and counts for nothing, before a commit adds it; after a restart it is
     /// gone. A chunk that is here already, under whatever contract or in the trash, is read and
