@@ -54,6 +54,10 @@ const PROVIDERS_ENOUGH: usize = 6;
 /// Difference of clocks that a contract or revision may show.
 const CLOCK_SKEW_SECONDS: u64 = 600;
 
+/// One in so many bytes that are lent is kept for small chunks, so that files can be removed when the rest
+/// is full (spec/store.md, "Put"), and at least [`SMALL_CHUNKS_BYTES_MIN`].
+const SMALL_CHUNKS_SHARE: u64 = 256;
+
 /// Reports of damaged chunks that wait for the owner's half.
 const REPORTS_MAX: usize = 16;
 
@@ -266,11 +270,15 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     served.context("the local API failed")
 }
 
+/// What every provider keeps for small chunks at least.
+pub const SMALL_CHUNKS_BYTES_MIN: u64 = 2 << 20;
+
 /// How the store of a data directory is opened.
 pub fn store_config(config: &Config, places: &Places) -> StoreConfig {
     let allotted = if config.provider.enabled { config.provider.disk.0 } else { 0 };
     let store = StoreConfig::new(places.store(config), allotted);
-    StoreConfig { trash_term_seconds: config.store.trash_term.0, ..store }
+    let small_chunk_bytes = (allotted / SMALL_CHUNKS_SHARE).max(SMALL_CHUNKS_BYTES_MIN);
+    StoreConfig { small_chunk_bytes, trash_term_seconds: config.store.trash_term.0, ..store }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

@@ -365,6 +365,33 @@ fn space_of_removed_files_comes_back_after_the_term_of_the_trash() {
 }
 
 #[test]
+fn files_can_be_removed_when_the_providers_are_full_of_others() {
+    let net = Net::start(&[("disk", "\"16 MiB\"")]);
+    let file = net.temp.path().join("filling");
+    let mut names = Vec::new();
+    // Until none fits: each chunk of a file is half as long.
+    for len in [4 << 20, 300 << 10] {
+        let refused = loop {
+            let name = format!("/filling-{}", names.len());
+            fs::write(&file, noise(len, names.len() as u8)).unwrap();
+            let put = net.owner.run(&["put", file.to_str().unwrap(), "--to", &name]);
+            if !put.status.success() {
+                break String::from_utf8(put.stderr).unwrap();
+            }
+            names.push(name);
+            assert!(names.len() < 100);
+        };
+        assert!(refused.contains("remove files or find more providers"), "{refused}");
+    }
+    assert!(names.len() > 4, "{names:?}");
+    for provider in &net.providers {
+        let free = storage(provider)("free_bytes");
+        assert!((3 << 19..(2 << 20) + (600 << 10)).contains(&free), "{free}");
+    }
+    names.iter().for_each(|name| drop(net.owner.ok(&["rm", name])));
+}
+
+#[test]
 fn a_lost_index_is_made_again_from_the_packs() {
     let mut net = Net::start(&[]);
     let bytes = noise(5 << 20, 7);

@@ -135,11 +135,11 @@ pub enum PutError {
     #[error("this node lends no disk under that contract")]
     Unknown,
     /// The disk's allotment is used up.
-    #[error("the disk quota is reached: {needed} bytes are needed and {free} are free")]
+    #[error("the disk quota is reached: {needed} bytes are needed and {free} are free for them")]
     QuotaReached {
         /// Bytes of the record.
         needed: u64,
-        /// Bytes free.
+        /// Bytes free for a chunk of its length.
         free: u64,
     },
     /// Too much waits for its commit under this contract ([`PENDING_BYTES_MAX`](crate::PENDING_BYTES_MAX)).
