@@ -341,6 +341,35 @@ fn a_disk_that_cannot_be_written_is_quarantine() {
 }
 
 #[test]
+fn a_store_that_has_stopped_proves_what_it_acknowledged_and_takes_nothing() {
+    let mut net = Net::start(&[]);
+    let bytes = noise(6 << 20, 15);
+    net.put("file", &bytes);
+    let provider = net.providers[3].peer_id();
+    net.providers[3].stop();
+    // A write behind the end of the pack fails from here on, as on a disk that is failing.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "sh", PROGRAM]);
+    net.providers[3].up_by(limited);
+    net.wait_for_outcome(&provider, "passed");
+    put_soon(&net, "more", &noise(2 << 20, 16));
+    until("it has had to write", || quarantine(&net.providers[3]).is_some());
+    let why = quarantine(&net.providers[3]).unwrap();
+    assert!(why.contains("the store has stopped after a disk error"), "{why}");
+    let before = storage(&net.providers[3])("used_bytes");
+    net.put("others have it", &noise(1 << 20, 17));
+    assert_eq!(storage(&net.providers[3])("used_bytes"), before);
+    assert_eq!(net.audit(&provider), "passed");
+    let out = net.temp.path().join("out");
+    net.owner.ok(&["get", "/file", out.to_str().unwrap(), "--prefer", &provider]);
+    assert!(fs::read(out).unwrap() == bytes);
+    net.providers[3].stop();
+    net.providers[3].up();
+    assert_eq!(quarantine(&net.providers[3]), None);
+    net.wait_for_outcome(&provider, "passed");
+}
+
+#[test]
 fn space_of_removed_files_comes_back_after_the_term_of_the_trash() {
     let net = Net::start(&[("trash_term", "\"5 s\"")]);
     net.put("kept", &noise(2 << 20, 5));
