@@ -286,6 +286,42 @@ fn under_a_contract_that_was_given_up_nothing_is_signed_a_second_time() {
 }
 
 #[test]
+fn before_the_first_start_a_check_makes_no_store_and_too_little_disk_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, mount_point) = (temp.path().join("node"), temp.path().join("mount point"));
+    fs::create_dir(&mount_point).unwrap();
+    let refused = common::run(&dir, &["init", "--provide", "1 KiB"]);
+    let sentence = String::from_utf8(refused.stderr).unwrap();
+    assert!(sentence.contains("at least 16 MiB are needed to lend"), "{sentence}");
+    assert!(!refused.status.success() && !dir.exists());
+
+    let flags = ["--provide", "16 MiB", "--store-dir", mount_point.to_str().unwrap()];
+    let mut node = Node::init(&dir, &flags);
+    let sentence = node.refused(&["store", "check"]);
+    assert!(sentence.contains("no node has run here yet"), "{sentence}");
+    assert_eq!(fs::read_dir(&mount_point).unwrap().count(), 0);
+    node.up();
+    assert_eq!(quarantine(&node), None);
+}
+
+#[test]
+fn somebodys_folder_is_not_made_a_store() {
+    let temp = tempfile::tempdir().unwrap();
+    let photos = temp.path().join("photos");
+    fs::create_dir_all(photos.join("index")).unwrap();
+    fs::write(photos.join("index/important.txt"), "mine").unwrap();
+    let flags = ["--provide", "16 MiB", "--store-dir", photos.to_str().unwrap()];
+    let mut node = Node::init(&temp.path().join("node"), &flags);
+    let before = tree(&photos);
+    node.up();
+    let why = quarantine(&node).unwrap();
+    assert!(why.contains("important.txt") && why.contains("choose an empty folder"), "{why}");
+    assert!(node.refused(&["store", "check"]).contains("quarantine"));
+    node.stop();
+    assert_eq!(tree(&photos), before);
+}
+
+#[test]
 fn the_store_of_another_node_is_quarantine() {
     let mut net = Net::start(&[]);
     net.put("file", &noise(1 << 20, 13));

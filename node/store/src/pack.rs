@@ -259,7 +259,7 @@ impl Packs {
     ) -> Result<(u32, u64, u64), PutError> {
         let needed = parts.iter().map(|part| part.len() as u64).sum();
         let refused = |error: io::Error| {
-            if is_full(&error) { PutError::DiskFull } else { PutError::Failed(self.halt.stop(error)) }
+            if is_full(&error) { PutError::DiskFull } else { PutError::Failed(self.stop(&error)) }
         };
         let (number, offset, file) = self.reserve(needed, is_put).map_err(refused)?;
         let outcome = file.write(parts, offset);
@@ -282,6 +282,11 @@ impl Packs {
         // What a write without space has left behind the end is written over by the next.
         outcome.map_err(refused)?;
         Ok((number, offset, mark))
+    }
+
+    /// Stops the store, and says where.
+    fn stop(&self, error: &io::Error) -> StoreError {
+        self.halt.stop(format_args!("{}: {error}", self.dir.display()))
     }
 
     fn fits(&self, pack: &Pack, needed: u64) -> bool {
@@ -403,7 +408,7 @@ impl Packs {
             match outcome {
                 Ok(()) => state.synced = reached,
                 Err(error) => {
-                    self.halt.stop(error);
+                    self.stop(&error);
                 }
             }
             self.sync_ended.notify_all();

@@ -157,6 +157,21 @@ fn packs_whose_names_are_gone_are_noticed_in_turns() {
 }
 
 #[test]
+fn a_folder_that_goes_away_under_a_put_is_named() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir, 1);
+    let deal = deal(1).enter(&store, Role::Provider);
+    let packs = dir.path().join("packs");
+    fs::rename(&packs, dir.path().join("away")).unwrap();
+    let refused = chunks(0..1)[0].put(&store, &deal);
+    assert!(
+        matches!(&refused, Err(PutError::Failed(error)) if error.to_string().contains(&packs.display().to_string())),
+        "{refused:?}"
+    );
+    fs::rename(dir.path().join("away"), &packs).unwrap();
+}
+
+#[test]
 fn a_pack_stays_while_something_in_it_waits_for_its_commit() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir, PACK_LEN);
