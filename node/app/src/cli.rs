@@ -194,6 +194,10 @@ pub enum Store {
     Check,
     /// Make the index anew from the packs alone, when it is lost or damaged. Stop the node first.
     RebuildIndex,
+    /// Give up for good what this node's disk has lost. Goes on with the store that is in its folder now,
+    /// an older copy say, or with a new one where the folder is empty. The node signs nothing any more
+    /// under the contracts that it lost chunks of, and says so to their owners. Stop the node first.
+    AcceptLoss,
     /// Empty the trash of what has been there for its term, and free what nothing needs any more.
     /// The running node does it by itself now and then.
     Compact,

@@ -398,7 +398,7 @@ fn trusted_tables(trusted: &[Trusted]) -> String {
 }
 
 /// The least disk that can be lent: below it not even a few segments fit.
-const DISK_MIN: u64 = 16 << 20;
+pub const DISK_MIN: u64 = 16 << 20;
 
 /// Implements `Deserialize` through `FromStr` for values written as strings.
 macro_rules! from_text {

@@ -51,6 +51,14 @@ pub enum DataDirError {
         /// What is wrong.
         why: String,
     },
+    /// The store would be in the data directory itself.
+    #[error(
+        "{config}: dir under [store] is the data directory itself; name a folder of its own, like \"store\""
+    )]
+    StoreDir {
+        /// The configuration.
+        config: PathBuf,
+    },
     /// The configuration is refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -106,6 +114,11 @@ impl Places {
     /// The id of the store, so that another one's disk is noticed.
     pub fn store_id(&self) -> PathBuf {
         self.0.join("store-id")
+    }
+
+    /// Contracts whose chunks are lost with a disk.
+    pub fn lost_contracts(&self) -> PathBuf {
+        self.0.join("lost-contracts")
     }
 
     /// The ledger's folder.
@@ -209,6 +222,10 @@ impl DataDir {
             Err(TryLockError::Error(error)) => return Err(io_at(&lock_path)(error)),
         }
         let config = Config::load(&places.config())?;
+        // One that is not there yet is another.
+        if fs::canonicalize(places.store(&config)).ok() == fs::canonicalize(dir).ok() {
+            return Err(DataDirError::StoreDir { config: places.config() });
+        }
         let root = RootSecret::from_bytes(*read_secret(&places.root_key())?);
         let device = DeviceSecret::from_bytes(*read_secret(&places.device_key())?);
         Ok(Self { places, root, device, config, _lock: lock })
@@ -335,6 +352,22 @@ mod tests {
             DataDir::init(temp.path(), &RootSecret::from_bytes([8; 32]), &Config::default()),
             Err(DataDirError::NotEmpty(_))
         ));
+    }
+
+    #[test]
+    fn a_store_in_the_data_directory_itself_is_refused_by_a_sentence_of_its_own() {
+        let (_temp, dir) = made();
+        let file = dir.join("commonhold.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        for itself in [".", "", "./", "keys/..", &dir.display().to_string()] {
+            let there = text.replace("dir = \"store\"", &format!("dir = {itself:?}"));
+            assert_ne!(there, text);
+            fs::write(&file, there).unwrap();
+            let error = DataDir::open(&dir).err().unwrap().to_string();
+            assert!(error.contains("is the data directory itself"), "{itself:?}: {error}");
+        }
+        fs::write(&file, text).unwrap();
+        DataDir::open(&dir).unwrap();
     }
 
     #[test]

@@ -36,7 +36,7 @@ use crate::owner::{Owner, custody};
 use crate::provider::{DamageReport, Provider, RECEIPTS_PER_HOUR_MAX};
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
-use crate::vault::{self, Vault};
+use crate::vault::{self, Outside, Vault};
 use crate::verdicts::Verdicts;
 use crate::witness::{Pages, Witness, known_forks};
 
@@ -54,6 +54,10 @@ const SEARCH_YOUNG: Duration = Duration::from_secs(20);
 const PROVIDERS_ENOUGH: usize = 6;
 /// Difference of clocks that a contract or revision may show.
 const CLOCK_SKEW_SECONDS: u64 = 600;
+
+/// One in so many bytes that are lent is kept for small chunks, so that files can be removed when the rest
+/// is full (spec/store.md, "Put"), and at least [`SMALL_CHUNKS_BYTES_MIN`].
+const SMALL_CHUNKS_SHARE: u64 = 256;
 
 /// Reports of damaged chunks that wait for the owner's half.
 const REPORTS_MAX: usize = 16;
@@ -102,10 +106,10 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
 
     let (ledger_dir, ledger_key) = (places.ledger(), home.root.party_key());
     let origin = ledger_origin(&ledger_key.id(), &net.node());
-    let (store_config, id_file) = (store_config(&config, &places), places.store_id());
+    let (store_config, outside) = (store_config(&config, &places), Outside::of(&places));
     let (ledger, vault) = blocking(move || -> Result<_> {
         let ledger = Ledger::open(&ledger_dir, ledger_key, origin)?;
-        let vault = Arc::new(Vault::new(store_config, id_file, ledger.clone()));
+        let vault = Arc::new(Vault::new(store_config, outside, ledger.clone()));
         // Without the reason no one would know why; a node that lends its disk says it to everybody.
         let _ = vault.open();
         Ok((ledger, vault))
@@ -270,11 +274,15 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     served.context("the local API failed")
 }
 
+/// What every provider keeps for small chunks at least.
+pub const SMALL_CHUNKS_BYTES_MIN: u64 = 2 << 20;
+
 /// How the store of a data directory is opened.
 pub fn store_config(config: &Config, places: &Places) -> StoreConfig {
     let allotted = if config.provider.enabled { config.provider.disk.0 } else { 0 };
     let store = StoreConfig::new(places.store(config), allotted);
-    StoreConfig { trash_term_seconds: config.store.trash_term.0, ..store }
+    let small_chunk_bytes = (allotted / SMALL_CHUNKS_SHARE).max(SMALL_CHUNKS_BYTES_MIN);
+    StoreConfig { small_chunk_bytes, trash_term_seconds: config.store.trash_term.0, ..store }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

@@ -5,48 +5,64 @@
 //! opened on. A node in quarantine says so to everybody who asks, so that nobody takes a disk that is
 //! not mounted for a provider that has lost its chunks.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use commonhold_format::ids::ContractId;
-use commonhold_format::statement::Statement;
 use commonhold_ledger::Ledger;
 use commonhold_store::{Store, StoreConfig, StoreId};
 
-use crate::datadir::write_durably;
-use crate::provider;
+use crate::datadir::{Places, write_durably};
+use crate::{loss, provider};
 
 /// How often a disk is looked at, and a store that did not open is tried again.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Notes of the ledger that are looked at in one piece.
-const LEDGER_PAGE: usize = 1024;
 
 #[derive(Default)]
 struct State {
     store: Option<Store>,
     /// Why the store is not to be used.
     why: Option<String>,
-    /// Device and number of the store's folder when it was opened.
-    folder: Option<(u64, u64)>,
+    /// Device and number of the store's folder, and of its index, when it was opened.
+    places: Option<[(u64, u64); 2]>,
+    /// Contracts whose chunks were given up as lost.
+    lost: BTreeSet<ContractId>,
+}
+
+/// What a node keeps about its store outside of it.
+pub struct Outside {
+    /// The store's id.
+    pub id: PathBuf,
+    /// Contracts whose chunks were given up as lost.
+    pub lost: PathBuf,
+}
+
+impl Outside {
+    /// In a data directory.
+    pub fn of(places: &Places) -> Self {
+        Self { id: places.store_id(), lost: places.lost_contracts() }
+    }
 }
 
 /// The way to the store.
 pub struct Vault {
     config: StoreConfig,
-    /// Where the store's id is kept, outside the store.
-    id_file: PathBuf,
+    outside: Outside,
     ledger: Ledger,
     state: RwLock<State>,
+    /// The pack that is looked at next.
+    next_pack: AtomicU32,
 }
 
-fn folder_of(dir: &Path) -> std::io::Result<(u64, u64)> {
-    let folder = fs::metadata(dir)?;
-    Ok((folder.dev(), folder.ino()))
+fn places_of(dir: &Path) -> std::io::Result<[(u64, u64); 2]> {
+    let place = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
+    Ok([place(dir)?, place(&dir.join("index/data.mdb"))?])
 }
 
 /// The id of the store that this node has had, if any.
@@ -68,8 +84,8 @@ pub fn with_known_id(config: StoreConfig, id_file: &Path) -> Result<StoreConfig,
 
 impl Vault {
     /// A vault that was not opened yet.
-    pub fn new(config: StoreConfig, id_file: PathBuf, ledger: Ledger) -> Self {
-        Self { config, id_file, ledger, state: RwLock::default() }
+    pub fn new(config: StoreConfig, outside: Outside, ledger: Ledger) -> Self {
+        Self { config, outside, ledger, state: RwLock::default(), next_pack: AtomicU32::new(0) }
     }
 
     /// Opens the store, unless it is open. Blocks.
@@ -82,8 +98,8 @@ impl Vault {
             return Ok(store.clone());
         }
         match self.try_open() {
-            Ok((store, folder)) => {
-                *state = State { store: Some(store.clone()), why: None, folder: Some(folder) };
+            Ok((store, opened)) => {
+                *state = opened;
                 Ok(store)
             }
             Err(why) => {
@@ -96,50 +112,33 @@ impl Vault {
         }
     }
 
-    fn try_open(&self) -> Result<(Store, (u64, u64)), String> {
-        let config = with_known_id(self.config.clone(), &self.id_file)?;
+    fn try_open(&self) -> Result<(Store, State), String> {
+        let dir = &self.config.dir;
+        let config = with_known_id(self.config.clone(), &self.outside.id)?;
         let is_known = config.known.is_some();
+        let lost = loss::read_lost(&self.outside.lost)?;
         let store = Store::open(config).map_err(|error| error.to_string())?;
+        // Before it is taken for this node's.
+        loss::check_owner(&store, &self.ledger, dir)?;
         if !is_known {
-            write_durably(&self.id_file, format!("{}\n", store.id()).as_bytes(), 0o644)
+            write_durably(&self.outside.id, format!("{}\n", store.id()).as_bytes(), 0o644)
                 .map_err(|error| error.to_string())?;
         }
-        self.check_age(&store)?;
+        let gaps = loss::gaps(&store, &self.ledger)?;
+        if let Some(gap) = gaps.iter().find(|gap| !lost.contains(&gap.contract)) {
+            return Err(format!(
+                "{} is an older copy: {gap}; mount the newer disk, or, if there is none any more, stop the node and give up what it held with `store accept-loss`",
+                dir.display()
+            ));
+        }
         provider::reconcile(&store, &self.ledger).map_err(|error| error.to_string())?;
-        let folder = folder_of(&self.config.dir).map_err(|error| error.to_string())?;
-        Ok((store, folder))
+        let places = Some(places_of(dir).map_err(|error| error.to_string())?);
+        Ok((store.clone(), State { store: Some(store), why: None, places, lost }))
     }
 
-    /// The ledger gets a revision after the store. If it has one that the store does not know of,
-    /// the disk was put back to an older copy.
-    fn check_age(&self, store: &Store) -> Result<(), String> {
-        let mut last: HashMap<ContractId, u64> = HashMap::new();
-        let mut from = 0;
-        loop {
-            let page = self.ledger.read(from, LEDGER_PAGE).map_err(|error| error.to_string())?;
-            for (index, note) in &page {
-                from = index + 1;
-                if let Ok(Statement::Revision(revision)) = Statement::of(note) {
-                    let sequence = last.entry(revision.contract).or_default();
-                    *sequence = revision.sequence.max(*sequence);
-                }
-            }
-            if page.len() < LEDGER_PAGE {
-                break;
-            }
-        }
-        for (contract, sequence) in last {
-            // A contract that the store does not have at all was reported when its index was rebuilt.
-            let Some(state) = store.contract(&contract) else { continue };
-            let known = state.revision.map_or(0, |(revision, _)| revision.sequence);
-            if known < sequence {
-                return Err(format!(
-                    "{} is an older copy: it knows revision {known} of contract {contract}, the ledger has {sequence}; mount the newer disk",
-                    self.config.dir.display()
-                ));
-            }
-        }
-        Ok(())
+    /// Were the chunks of a contract given up as lost? Nothing is signed under it any more.
+    pub fn has_lost(&self, contract: &ContractId) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).lost.contains(contract)
     }
 
     /// The store.
@@ -172,34 +171,41 @@ impl Vault {
     /// there and can be written. Blocks. What is found wrong with an open one stays until the node
     /// is started again: its files are those of a disk that is gone.
     pub fn look(&self) {
-        let folder = {
+        let open = {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             match (&state.store, &state.why) {
-                (Some(store), None) if store.failure().is_none() => state.folder,
+                (Some(store), None) if store.failure().is_none() => Some(store.clone()).zip(state.places),
                 (Some(_), _) => return,
                 (None, _) => None,
             }
         };
-        let Some(folder) = folder else {
+        let Some((store, places)) = open else {
             // The reason is kept and shown.
             let _ = self.open();
             return;
         };
-        if let Err(why) = self.probe(folder) {
+        if let Err(why) = self.probe(&store, places) {
             let why = format!("{why}; mount the disk again and start the node again");
             tracing::error!(why, "the store's disk cannot be used any more");
             self.state.write().unwrap_or_else(PoisonError::into_inner).why = Some(why);
         }
     }
 
-    fn probe(&self, folder: (u64, u64)) -> Result<(), String> {
+    fn probe(&self, store: &Store, places: [(u64, u64); 2]) -> Result<(), String> {
         let dir = &self.config.dir;
         let named = |error: std::io::Error| format!("{}: {error}", dir.display());
-        if folder_of(dir).map_err(named)? != folder {
+        let [folder, index] = places_of(dir).map_err(named)?;
+        if folder != places[0] {
             return Err(format!("{} is another folder than before", dir.display()));
         }
+        if index != places[1] {
+            return Err(format!("{} has another index than before", dir.display()));
+        }
+        let from = self.next_pack.load(Ordering::Relaxed);
+        let next = store.look_at_packs(from).map_err(|error| error.to_string())?;
+        self.next_pack.store(next, Ordering::Relaxed);
         let format = fs::read_to_string(dir.join("format")).map_err(named)?;
-        let known = known_id(&self.id_file)?.map(|id| id.to_string()).unwrap_or_default();
+        let known = known_id(&self.outside.id)?.map(|id| id.to_string()).unwrap_or_default();
         if format.lines().nth(1) != Some(&known) {
             return Err(format!("{} is another store than before", dir.display()));
         }

@@ -84,10 +84,10 @@ pub enum CustodyError {
     },
     /// The providers have no room under their contracts.
     #[error(
-        "the providers have {free} bytes free and {needed} are needed: remove files or find more providers"
+        "the providers have room for {free} bytes of a segment and {needed} are needed: remove files or find more providers"
     )]
     Full {
-        /// Bytes that could still be placed.
+        /// Bytes of the segment that could still be placed, one chunk with a provider.
         free: u64,
         /// Bytes that had to be placed.
         needed: u64,

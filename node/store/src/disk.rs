@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +30,8 @@ pub(crate) trait Disk: Send + Sync {
 /// A pack's file. Writes are durable after the next [`PackFile::sync`] that began after them.
 pub(crate) trait PackFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
+    /// Is this the file that has the name `path`?
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes the parts one behind the other.
     fn write(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
@@ -71,6 +73,15 @@ impl Disk for FileSystem {
 impl PackFile for File {
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let open = self.metadata()?;
+        match fs::symlink_metadata(path) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {

@@ -61,6 +61,18 @@ pub enum OpenError {
         /// The store's folder.
         dir: PathBuf,
     },
+    /// There is no store, and what is there is somebody's.
+    #[error(
+        "{} is not empty, and no store: there is {}; choose an empty folder, nothing was changed",
+        dir.display(),
+        found.display()
+    )]
+    NotEmpty {
+        /// The store's folder.
+        dir: PathBuf,
+        /// The first thing in it that is none of a store's.
+        found: PathBuf,
+    },
     /// The store that was here, or a part of it, is gone.
     #[error("{} is missing: is the right disk mounted?", file.display())]
     Missing {
@@ -123,11 +135,11 @@ pub enum PutError {
     #[error("this node lends no disk under that contract")]
     Unknown,
     /// The disk's allotment is used up.
-    #[error("the disk quota is reached: {needed} bytes are needed and {free} are free")]
+    #[error("the disk quota is reached: {needed} bytes are needed and {free} are free for them")]
     QuotaReached {
         /// Bytes of the record.
         needed: u64,
-        /// Bytes free.
+        /// Bytes free for a chunk of its length.
         free: u64,
     },
     /// Too much waits for its commit under this contract ([`PENDING_BYTES_MAX`](crate::PENDING_BYTES_MAX)).

@@ -2,10 +2,11 @@
 //!
 //! Invariant: the format file is written when everything else is there and durable, so a folder
 //! with one was a store, and anything that it lacks was lost; a folder without one has never
-//! acknowledged anything.
+//! acknowledged anything. A new store is made only where nobody else's files are.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::disk::sync_folder;
@@ -15,6 +16,8 @@ use crate::record::StoreId;
 
 /// The first line of the format file; the second is the store's id.
 const FORMAT: &str = "commonhold-store 2";
+/// The files of LMDB in the folder of the index.
+const INDEX_FILES: [&str; 2] = ["data.mdb", "lock.mdb"];
 /// A format file is never longer; what is longer is not read.
 const FORMAT_LEN_MAX: u64 = 100;
 
@@ -35,6 +38,10 @@ impl Layout {
             return Err(OpenError::Missing { file: dir.join("format") });
         }
         make_folder(dir).map_err(OpenError::io(dir))?;
+        // Before the lock, which would be one more file in somebody's folder.
+        if read_format(dir)?.is_none() {
+            refuse_others_files(dir)?;
+        }
         let lock = lock(dir)?;
         let found = read_format(dir)?;
         let is_new = found.is_none();
@@ -90,18 +97,23 @@ impl Layout {
     /// Makes the folders of a new store. An index that an interrupted attempt has left holds
     /// nothing.
     fn prepare(&self) -> Result<(), OpenError> {
-        let (index, packs) = (self.index(), self.packs());
-        for folder in [&index, &packs] {
-            fs::create_dir_all(folder).map_err(OpenError::io(folder))?;
-        }
-        for entry in fs::read_dir(&packs).map_err(OpenError::io(&packs))? {
-            let path = entry.map_err(OpenError::io(&packs))?.path();
-            if pack_number(&path).is_some() {
-                return Err(OpenError::Missing { file: self.dir.join("format") });
+        for folder in [self.index(), self.packs()] {
+            match private_folder(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(OpenError::io(&folder)(error));
+                }
+                _ => {}
             }
         }
-        fs::remove_dir_all(&index).map_err(OpenError::io(&index))?;
-        fs::create_dir(&index).map_err(OpenError::io(&index))
+        for file in INDEX_FILES.map(|name| self.index().join(name)) {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(OpenError::io(&file)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), OpenError> {
@@ -141,10 +153,63 @@ impl Drop for Layout {
     }
 }
 
+/// Refuses a folder without a format file that has anything in it but what an interrupted attempt
+/// to make a store leaves there.
+fn refuse_others_files(dir: &Path) -> Result<(), OpenError> {
+    let packs = entries(&dir.join("packs"))?;
+    if packs.iter().any(|path| pack_number(path).is_some()) {
+        return Err(OpenError::Missing { file: dir.join("format") });
+    }
+    let others = |found: PathBuf| OpenError::NotEmpty { dir: dir.to_owned(), found };
+    for path in entries(dir)? {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_folder = fs::symlink_metadata(&path).map_err(OpenError::io(&path))?.is_dir();
+        let known = match name {
+            "lock" | "format.partial" | "probe" => !is_folder,
+            "packs" | "index" | "lost+found" => is_folder,
+            _ => false,
+        };
+        if !known {
+            return Err(others(path));
+        }
+    }
+    let index = dir.join("index");
+    for path in entries(&index)? {
+        let is_file = fs::symlink_metadata(&path).map_err(OpenError::io(&path))?.is_file();
+        if !is_file || !INDEX_FILES.iter().any(|name| path == index.join(name)) {
+            return Err(others(path));
+        }
+    }
+    packs.into_iter().next().map_or(Ok(()), |path| Err(others(path)))
+}
+
+/// What is in a folder, by name; nothing when it is not there.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let found = match fs::read_dir(folder) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(OpenError::io(folder)(error)),
+    };
+    let mut paths = found
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<PathBuf>>>()
+        .map_err(OpenError::io(folder))?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Makes a folder that nobody else on this machine can look into: packs and index have the salt.
+fn private_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(folder)
+}
+
 /// Makes a folder and those above it, durably.
 fn make_folder(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
-    fs::create_dir_all(dir)?;
+    if let Some(above) = dir.parent().filter(|_| !missing.is_empty()) {
+        fs::create_dir_all(above)?;
+        private_folder(dir)?;
+    }
     for above in missing.iter().filter_map(|folder| folder.parent()) {
         sync_folder(if above.as_os_str().is_empty() { Path::new(".") } else { above })?;
     }

@@ -67,6 +67,10 @@ pub const PENDING_BYTES_MAX: u64 = 256 << 20;
 /// How long a chunk stays in the trash unless the operator says otherwise: 7 days.
 pub const TRASH_TERM_SECONDS: u64 = 7 * 86_400;
 
+/// Chunks up to this long may use what is kept for small ones ([`StoreConfig::small_chunk_bytes`]): 64
+/// KiB, the chunks of a folder of some hundred entries.
+pub const SMALL_CHUNK_LEN_MAX: usize = 64 << 10;
+
 /// Where a store is and how much it may hold.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -75,6 +79,9 @@ pub struct StoreConfig {
     /// What the operator lends: most bytes of all packs together, the reserve of compaction
     /// included. The index, about 400 bytes for each chunk, is not counted.
     pub allotted_bytes: u64,
+    /// How much of it only chunks up to [`SMALL_CHUNK_LEN_MAX`] may use: an owner that removes files has
+    /// to store the changed folder first, also when the disk is full of files.
+    pub small_chunk_bytes: u64,
     /// How long a chunk that nobody holds any more stays in the trash, seconds.
     pub trash_term_seconds: u64,
     /// The id of the store that this node had before, if it had one: then no new one is made, and
@@ -83,9 +90,15 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// A store that may be new, with the default term of the trash.
+    /// A store that may be new, with the default term of the trash, that keeps nothing for small chunks.
     pub fn new(dir: impl Into<PathBuf>, allotted_bytes: u64) -> Self {
-        Self { dir: dir.into(), allotted_bytes, trash_term_seconds: TRASH_TERM_SECONDS, known: None }
+        Self {
+            dir: dir.into(),
+            allotted_bytes,
+            small_chunk_bytes: 0,
+            trash_term_seconds: TRASH_TERM_SECONDS,
+            known: None,
+        }
     }
 }
 
@@ -195,6 +208,16 @@ impl Store {
     /// acknowledges nothing until it is opened again. Reads go on.
     pub fn failure(&self) -> Option<StoreError> {
         self.0.halt.reason()
+    }
+
+    /// Looks whether packs are still the files that their names say: one that is unlinked, or whose folder
+    /// was replaced, can be read and written until the node ends, and is gone then. A bounded number
+    /// of them from number `from` on; answers the number to go on with, 0 after the last.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the pack.
+    pub fn look_at_packs(&self, from: u32) -> Result<u32, OpenError> {
+        self.0.shelf.packs.look_at_names(from)
     }
 
     /// Takes a chunk of 1 to [`CHUNK_LEN_MAX`] bytes in under a contract that this node provides.

@@ -64,7 +64,7 @@ impl Store {
         let packs = Packs::new(Opened { pack_len_max, halt: halt.clone(), ..opened });
         let reserve_bytes = pack_len_max.min(config.allotted_bytes);
         let bytes_max = config.allotted_bytes - reserve_bytes;
-        let shelf = Arc::new(Shelf::new(packs, bytes_max, setup.pending_bytes_max));
+        let shelf = Arc::new(Shelf::new(packs, bytes_max, config.small_chunk_bytes, setup.pending_bytes_max));
         layout.finish()?;
         let thread = OpenError::io(&config.dir);
         let index = Arc::new(index);

@@ -14,7 +14,7 @@ use commonhold_format::ids::{ChunkId, ContractId};
 use commonhold_format::tree::{Hash, LEAF_LEN, LeafProof, SUBTREE_LEN};
 
 use crate::disk::{Disk, PackFile, is_full};
-use crate::error::{PutError, ReadError, StoreError};
+use crate::error::{OpenError, PutError, ReadError, StoreError};
 use crate::figures::{Figures, Move, PackFigures, Tally};
 use crate::halt::Halt;
 use crate::record::{
@@ -36,6 +36,9 @@ const DEAD_MIN_SHARE: u64 = 64;
 const ALLOCATION_STEP: u64 = 128 << 20;
 /// Puts leave so much of the file system free for the index, beside what compaction may need.
 const INDEX_HEADROOM: u64 = 16 << 20;
+
+/// Names of packs that are looked at in one go: some milliseconds on a disk that has them at hand.
+const LOOKED_AT_MAX: usize = 1024;
 
 /// How long packs are in a store that may hold so much.
 pub(crate) fn pack_len(allotted_bytes: u64) -> u64 {
@@ -256,7 +259,7 @@ impl Packs {
     ) -> Result<(u32, u64, u64), PutError> {
         let needed = parts.iter().map(|part| part.len() as u64).sum();
         let refused = |error: io::Error| {
-            if is_full(&error) { PutError::DiskFull } else { PutError::Failed(self.halt.stop(error)) }
+            if is_full(&error) { PutError::DiskFull } else { PutError::Failed(self.stop(&error)) }
         };
         let (number, offset, file) = self.reserve(needed, is_put).map_err(refused)?;
         let outcome = file.write(parts, offset);
@@ -279,6 +282,11 @@ impl Packs {
         // What a write without space has left behind the end is written over by the next.
         outcome.map_err(refused)?;
         Ok((number, offset, mark))
+    }
+
+    /// Stops the store, and says where.
+    fn stop(&self, error: &io::Error) -> StoreError {
+        self.halt.stop(format_args!("{}: {error}", self.dir.display()))
     }
 
     fn fits(&self, pack: &Pack, needed: u64) -> bool {
@@ -400,7 +408,7 @@ impl Packs {
             match outcome {
                 Ok(()) => state.synced = reached,
                 Err(error) => {
-                    self.halt.stop(error);
+                    self.stop(&error);
                 }
             }
             self.sync_ended.notify_all();
@@ -576,6 +584,35 @@ impl Packs {
         if let Some(pack) = self.state().packs.get_mut(&number) {
             pack.unreadable = true;
         }
+    }
+
+    /// Looks whether packs are still the files of their names and as long as they should be, from
+    /// number `from` on and [`LOOKED_AT_MAX`] of them; answers the number to go on with, 0 after the
+    /// last. What was deleted here meanwhile is passed over.
+    ///
+    /// # Errors
+    /// [`OpenError::Pack`], or the operating system's reason.
+    pub(crate) fn look_at_names(&self, from: u32) -> Result<u32, OpenError> {
+        let packs: Vec<(u32, Arc<dyn PackFile>, u64)> = {
+            let state = self.state();
+            let packs = state.packs.range(from..).take(LOOKED_AT_MAX);
+            packs.map(|(number, pack)| (*number, pack.file.clone(), pack.len)).collect()
+        };
+        for (number, file, len) in &packs {
+            let path = pack_path(&self.dir, *number);
+            let why = match (file.is_at(&path), file.len()) {
+                (Ok(true), Ok(now)) if now >= *len => continue,
+                (Ok(false), _) => "is gone, or is another file than the one that was opened",
+                (Ok(true), Ok(_)) => "is shorter than it was",
+                (Err(error), _) | (_, Err(error)) => return Err(OpenError::io(&path)(error)),
+            };
+            // Compaction forgets a pack before it deletes it.
+            if self.state().packs.contains_key(number) {
+                return Err(OpenError::Pack { file: path, why });
+            }
+        }
+        let last = packs.last().filter(|_| packs.len() == LOOKED_AT_MAX);
+        Ok(last.map_or(0, |(number, ..)| number + 1))
     }
 
     /// Numbers of all packs, ascending.

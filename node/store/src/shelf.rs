@@ -12,6 +12,7 @@ use commonhold_format::ids::{ChunkId, ContractId};
 use commonhold_format::tree::Hash;
 use commonhold_format::wire::Addition;
 
+use crate::SMALL_CHUNK_LEN_MAX;
 use crate::error::{CommitError, PutError};
 use crate::figures::Move;
 use crate::pack::{Packs, Purpose};
@@ -61,6 +62,8 @@ pub(crate) struct Shelf {
     turns: [Mutex<()>; TURNS],
     /// What puts may bring all bytes of packs to.
     bytes_max: u64,
+    /// What of it only small chunks may use.
+    small_chunk_bytes: u64,
     pending_bytes_max: u64,
 }
 
@@ -88,9 +91,9 @@ impl Drop for Staged<'_> {
 }
 
 impl Shelf {
-    pub(crate) fn new(packs: Packs, bytes_max: u64, pending_bytes_max: u64) -> Self {
+    pub(crate) fn new(packs: Packs, bytes_max: u64, small_chunk_bytes: u64, pending_bytes_max: u64) -> Self {
         let turns = array::from_fn(|_| Mutex::new(()));
-        Self { packs, desk: Mutex::default(), turns, bytes_max, pending_bytes_max }
+        Self { packs, desk: Mutex::default(), turns, bytes_max, small_chunk_bytes, pending_bytes_max }
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -126,7 +129,8 @@ impl Shelf {
             }
             *sum += needed;
         }
-        let purpose = Purpose::Put { bytes_max: self.bytes_max };
+        let kept = if bytes.len() > SMALL_CHUNK_LEN_MAX { self.small_chunk_bytes } else { 0 };
+        let purpose = Purpose::Put { bytes_max: self.bytes_max.saturating_sub(kept) };
         let place = self.packs.append(&contract, &chunk, bytes, roots, purpose);
         let mut desk = self.desk();
         let place = place.inspect_err(|_| desk.release(&contract, needed))?;

@@ -18,7 +18,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::cli::{self, Cli, Command};
-use crate::config::Config;
+use crate::config::{ByteSize, Config, DISK_MIN};
 use crate::datadir::{DataDir, Places, random_secret, read_api};
 use crate::progress::{bytes_bar, human};
 
@@ -98,6 +98,9 @@ fn init(dir: &Path, flags: cli::Init, json: bool) -> Result<()> {
     };
     let mut config = Config::default();
     if let Some(disk) = flags.provide {
+        if disk.0 < DISK_MIN {
+            bail!("--provide {disk}: at least {} are needed to lend", ByteSize(DISK_MIN));
+        }
         config.provider.enabled = true;
         config.provider.disk = disk;
     }
@@ -217,7 +220,7 @@ async fn status(client: &Client, json: bool) -> Result<()> {
     }
     println!("ledger     {} notes, root {}", status.ledger.size, status.ledger.root);
     for it in &status.standings {
-        println!("provider   {} {} since {}: {}", it.provider, it.state, ago(it.since), it.reason);
+        println!("provider   {} {}{}: {}", it.provider, it.state, since(it.since), it.reason);
         println!("           last audit {}: {}. {}", it.epoch, it.outcome.as_str(), it.what_to_do);
     }
     if let Some(audits) = &status.audits_here {
@@ -254,6 +257,11 @@ fn ago(seconds: u64) -> String {
         7200..172_800 => format!("{} h ago", passed / 3600),
         _ => format!("{} days ago", passed / 86_400),
     }
+}
+
+/// Since when a provider stands as it does; nothing for one that never stood otherwise.
+fn since(seconds: u64) -> String {
+    if seconds == 0 { String::new() } else { format!(" since {}", ago(seconds)) }
 }
 
 /// Where `put` stores: the folder, and the new name if there is one.
@@ -399,4 +407,13 @@ async fn ledger(client: &Client, from: u64, count: u64, json: bool) -> Result<()
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_provider_that_never_stood_otherwise_has_no_time_since_when() {
+        assert_eq!(super::since(0), "");
+        assert_eq!(super::since(u64::MAX), " since 0 s ago");
+    }
 }

@@ -4,13 +4,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use commonhold_client::types::{Finding, Storage, StoreCheck};
-use commonhold_store::{Stop, Store, StoreConfig, rebuild_index};
+use commonhold_format::statement::ledger_origin;
+use commonhold_ledger::Ledger;
+use commonhold_store::{Role, Stop, Store, StoreConfig, rebuild_index};
 use serde_json::json;
 
 use super::{connect, print_json};
 use crate::api::store_check;
 use crate::cli;
-use crate::datadir::{DataDir, DataDirError};
+use crate::datadir::{DataDir, DataDirError, write_durably};
+use crate::loss;
 use crate::node::store_config;
 use crate::progress::human;
 use crate::vault::with_known_id;
@@ -20,6 +23,7 @@ pub async fn run(dir: &Path, command: cli::Store, json: bool) -> Result<()> {
     match command {
         cli::Store::Check => check(dir, json).await,
         cli::Store::RebuildIndex => rebuild(dir, json).await,
+        cli::Store::AcceptLoss => accept_loss(dir, json).await,
         cli::Store::Compact => compact(dir, json).await,
         cli::Store::Scrub => scrub(dir, json).await,
     }
@@ -37,6 +41,13 @@ fn at_rest(dir: &Path) -> Result<Option<(DataDir, StoreConfig)>> {
     Ok(Some((home, config)))
 }
 
+/// The ledger of a data directory on which no node runs.
+fn ledger_at_rest(home: &DataDir) -> Result<Ledger> {
+    let party = home.root.party_key();
+    let origin = ledger_origin(&party.id(), &home.device.node());
+    Ok(Ledger::open(&home.places.ledger(), party, origin)?)
+}
+
 /// Bytes to the last one: these are accounts.
 fn accounts(storage: &Storage) -> String {
     storage.accounts(|bytes| bytes.to_string())
@@ -51,14 +62,8 @@ fn print_findings(findings: &[Finding]) {
 async fn check(dir: &Path, json: bool) -> Result<()> {
     let report = match at_rest(dir)? {
         None => connect(dir)?.check_store().await?,
-        Some((_home, config)) => {
-            let checking = tokio::task::spawn_blocking(move || -> Result<StoreCheck> {
-                if !config.dir.exists() && config.known.is_none() {
-                    bail!("{} does not exist: no node has run here yet", config.dir.display());
-                }
-                let store = Store::open(config)?;
-                Ok(store_check(store.check(&Stop::default())?))
-            });
+        Some((home, config)) => {
+            let checking = tokio::task::spawn_blocking(move || check_at_rest(&home, config));
             checking.await.context("the check broke off")??
         }
     };
@@ -80,6 +85,72 @@ async fn check(dir: &Path, json: bool) -> Result<()> {
         bail!("{} things are wrong in this store", report.findings_total);
     }
     Ok(())
+}
+
+fn check_at_rest(home: &DataDir, config: StoreConfig) -> Result<StoreCheck> {
+    let dir = config.dir.clone();
+    if config.known.is_none() && !dir.join("format").exists() {
+        bail!("there is no store in {}: no node has run here yet", dir.display());
+    }
+    let store = Store::open(config)?;
+    let mut report = store_check(store.check(&Stop::default())?);
+    if home.places.ledger().exists() {
+        let ledger = ledger_at_rest(home)?;
+        loss::check_owner(&store, &ledger, &dir).map_err(|why| anyhow!(why))?;
+        let lost = loss::read_lost(&home.places.lost_contracts()).map_err(|why| anyhow!(why))?;
+        for gap in loss::gaps(&store, &ledger).map_err(|why| anyhow!(why))? {
+            if !lost.contains(&gap.contract) {
+                let why = format!("the store is an older copy: {gap}");
+                report.findings.push(Finding { what: format!("contract {}", gap.contract), why });
+                report.findings_total += 1;
+            }
+        }
+    }
+    Ok(report)
+}
+
+async fn accept_loss(dir: &Path, json: bool) -> Result<()> {
+    let Some((home, config)) = at_rest(dir)? else {
+        bail!("a node runs on {}: stop it first", dir.display());
+    };
+    let accepting = tokio::task::spawn_blocking(move || give_up_lost(&home, config));
+    let (store, lost) = accepting.await.context("giving up broke off")??;
+    if json {
+        let contracts = lost.iter().map(|gap| {
+            json!({ "contract": gap.contract.to_string(), "revision": gap.signed, "held_bytes": gap.held_bytes })
+        });
+        return print_json(&json!({ "store": store, "lost": contracts.collect::<Vec<_>>() }));
+    }
+    for gap in &lost {
+        println!("contract {}: {} are lost", gap.contract, human(gap.held_bytes));
+    }
+    println!("this node goes on with store {store}; {} contracts are lost", lost.len());
+    Ok(())
+}
+
+/// Takes the store that is there for this node's, and what it lacks for lost; answers its id and the
+/// contracts.
+fn give_up_lost(home: &DataDir, config: StoreConfig) -> Result<(String, Vec<loss::Gap>)> {
+    let dir = config.dir.clone();
+    if !dir.is_dir() {
+        bail!("{} is not there: mount the new disk, or make an empty folder, first", dir.display());
+    }
+    let ledger = ledger_at_rest(home)?;
+    let store = Store::open(StoreConfig { known: None, ..config })?;
+    loss::check_owner(&store, &ledger, &dir).map_err(|why| anyhow!(why))?;
+    let gaps = loss::gaps(&store, &ledger).map_err(|why| anyhow!(why))?;
+    if let Some(own) = gaps.iter().find(|gap| gap.role == Role::Owner) {
+        bail!(
+            "{} is an older copy: {own}; that is a contract of your own files, whose newer book is lost: restore your files from the recovery phrase in a new data directory",
+            dir.display()
+        );
+    }
+    // The id last: until then this is another store than the node's, which is in quarantine.
+    let lost = gaps.iter().map(|gap| gap.contract).collect();
+    loss::write_lost(&home.places.lost_contracts(), &lost).map_err(|why| anyhow!(why))?;
+    let id = store.id().to_string();
+    write_durably(&home.places.store_id(), format!("{id}\n").as_bytes(), 0o644)?;
+    Ok((id, gaps))
 }
 
 async fn rebuild(dir: &Path, json: bool) -> Result<()> {

@@ -36,7 +36,8 @@ impl Place {
         let origin = ledger_origin(&me().id(), &NodeId([9; 32]));
         let ledger = Ledger::open(&temp.path().join("ledger"), me(), origin).unwrap();
         let config = StoreConfig::new(temp.path().join("store"), 64 << 20);
-        let vault = Arc::new(Vault::new(config, temp.path().join("id"), ledger.clone()));
+        let outside = crate::vault::Outside { id: temp.path().join("id"), lost: temp.path().join("lost") };
+        let vault = Arc::new(Vault::new(config, outside, ledger.clone()));
         vault.open().unwrap();
         Self { temp, vault, ledger }
     }

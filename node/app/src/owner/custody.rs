@@ -10,11 +10,13 @@ use commonhold_engine::placement;
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, SegmentId};
 use commonhold_format::segment::Segment;
+use commonhold_store::SMALL_CHUNK_LEN_MAX;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::{Owner, ProviderError, blocking};
 use crate::datadir::random_secret;
+use crate::node::SMALL_CHUNKS_BYTES_MIN;
 
 /// How often the network is searched again when too few providers are known.
 const SEARCHES: usize = 4;
@@ -89,7 +91,9 @@ impl Owner {
         let n = usize::from(code.n());
         let ranked = self.holders_for(chunk_len, n).await;
         if ranked.len() < n {
-            let providers = self.candidates().len();
+            let mut roomy = self.candidates();
+            roomy.iter_mut().for_each(|candidate| candidate.free_bytes = u64::MAX);
+            let providers = placement::rank(&roomy, &[], chunk_len, &random_secret()).len();
             return Err(if providers >= n {
                 self.full(code, chunk_len)
             } else {
@@ -121,10 +125,16 @@ impl Owner {
         drop(sending);
         let need = usize::from(placement::stored_threshold(code));
         if signed < need {
-            if failures.iter().any(|error| matches!(error, ProviderError::Full { .. })) {
+            if let Some(full) = failures.iter().find(|error| matches!(error, ProviderError::Full { .. })) {
                 // The free space that their records named is used up by now.
                 self.directory.refresh().await;
-                return Err(self.full(code, chunk_len));
+                return Err(match self.full(code, chunk_len) {
+                    // It is not, and all the same it is not for these.
+                    CustodyError::Full { free, needed } if free >= needed => {
+                        CustodyError::Quota { signed, need, reason: full.to_string() }
+                    }
+                    full => full,
+                });
             }
             return Err(not_stored(signed, need, &failures));
         }
@@ -146,7 +156,8 @@ impl Owner {
     /// Providers for `n` chunks, best first. What they said of their free space may be out of date,
     /// so they are asked again before fewer than `n` are taken for an answer.
     async fn holders_for(&self, chunk_len: u64, n: usize) -> Vec<NodeId> {
-        let rank = || placement::rank(&self.candidates(), &[], chunk_len, &random_secret());
+        let needed = chunk_len + kept_free(chunk_len);
+        let rank = || placement::rank(&self.candidates(), &[], needed, &random_secret());
         let mut ranked = rank();
         for _ in 0..SEARCHES {
             if ranked.len() >= n {
@@ -159,9 +170,14 @@ impl Owner {
         ranked
     }
 
-    /// The disk quota of the providers is reached: how much they have and how much is needed.
+    /// The disk quota of the providers is reached: how much a segment would find with them, of whom each
+    /// takes one chunk, and how much is needed.
     fn full(&self, code: Code, chunk_len: u64) -> CustodyError {
-        let free = self.candidates().iter().map(|candidate| candidate.free_bytes).sum();
+        let candidates = self.candidates();
+        let found = |free: u64| free.saturating_sub(kept_free(chunk_len)).min(chunk_len);
+        let mut rooms: Vec<u64> = candidates.iter().map(|it| found(it.free_bytes)).collect();
+        rooms.sort_unstable_by(|a, b| b.cmp(a));
+        let free = rooms.iter().take(usize::from(code.n())).sum();
         CustodyError::Full { free, needed: chunk_len * u64::from(code.n()) }
     }
 
@@ -309,6 +325,11 @@ impl Owner {
         .and_then(|removed| removed)
         .map_err(CustodyError::Other)
     }
+}
+
+/// What a provider keeps free at least when it takes a chunk of this length (spec/store.md, "Put").
+fn kept_free(chunk_len: u64) -> u64 {
+    if chunk_len > SMALL_CHUNK_LEN_MAX as u64 { SMALL_CHUNKS_BYTES_MIN } else { 0 }
 }
 
 fn not_stored(signed: usize, need: usize, failures: &[ProviderError]) -> CustodyError {

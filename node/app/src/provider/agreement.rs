@@ -35,6 +35,7 @@ impl Provider {
         has_lines(&note, 1)?;
         self.authorize(from, contract.owner).await?;
         let id = contract.id();
+        self.refuse_lost(&id)?;
         let _turn = self.turns.take(id).await;
         if let Ok(state) = self.state(id).await {
             self.keep_note(&state.note, || Ok(())).await?;

@@ -181,8 +181,18 @@ impl Provider {
         self.vault.store().map_err(|why| Refused::new(Refusal::Quarantined, why))
     }
 
+    /// Refuses what is about a contract whose chunks were lost with a disk.
+    fn refuse_lost(&self, contract: &ContractId) -> Result<(), Refused> {
+        if self.vault.has_lost(contract) {
+            let why = "this node's disk was lost, and with it the chunks under this contract";
+            return Err(Refused::new(Refusal::Unknown, why));
+        }
+        Ok(())
+    }
+
     async fn state(&self, contract: ContractId) -> Result<ContractState, Refused> {
         let store = self.store()?;
+        self.refuse_lost(&contract)?;
         let state = blocking(move || store.contract(&contract)).await?;
         state
             .filter(|state| state.role == Role::Provider)

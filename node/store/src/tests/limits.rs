@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::people::{Chunk, HEADER_LEN, additions, assert_accounts, chunk, deal};
 use super::simulated::Simulated;
-use crate::error::{PutError, ReadError};
+use crate::error::{OpenError, PutError, ReadError};
 use crate::opening::Setup;
 use crate::{Role, Stop, Store};
 
@@ -133,6 +133,45 @@ fn packs_are_rolled_and_compaction_deletes_the_dead_ones() {
 }
 
 #[test]
+fn packs_whose_names_are_gone_are_noticed_in_turns() {
+    let dir = TempDir::new().unwrap();
+    // Every record has a pack of its own.
+    let store = open(&dir, 1);
+    let deal = deal(1).enter(&store, Role::Provider);
+    (0..1100).for_each(|seed| chunk(seed, 40).put(&store, &deal).unwrap());
+    let next = store.look_at_packs(0).unwrap();
+    assert_eq!((next, store.look_at_packs(next).unwrap()), (1024, 0));
+    let refusal = |from| match store.look_at_packs(from) {
+        Err(OpenError::Pack { file, why }) => (file, why),
+        other => panic!("{other:?}"),
+    };
+    // Shorter than it was, of another file's name, and gone.
+    let packs = dir.path().join("packs");
+    fs::File::options().write(true).open(packs.join("00001090.pack")).unwrap().set_len(100).unwrap();
+    assert_eq!(refusal(next), (packs.join("00001090.pack"), "is shorter than it was"));
+    fs::copy(packs.join("00000007.pack"), packs.join("copy")).unwrap();
+    fs::rename(packs.join("copy"), packs.join("00000007.pack")).unwrap();
+    assert_eq!(refusal(0).0, packs.join("00000007.pack"));
+    fs::remove_file(packs.join("00000003.pack")).unwrap();
+    assert_eq!(refusal(0).0, packs.join("00000003.pack"));
+}
+
+#[test]
+fn a_folder_that_goes_away_under_a_put_is_named() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir, 1);
+    let deal = deal(1).enter(&store, Role::Provider);
+    let packs = dir.path().join("packs");
+    fs::rename(&packs, dir.path().join("away")).unwrap();
+    let refused = chunks(0..1)[0].put(&store, &deal);
+    assert!(
+        matches!(&refused, Err(PutError::Failed(error)) if error.to_string().contains(&packs.display().to_string())),
+        "{refused:?}"
+    );
+    fs::rename(dir.path().join("away"), &packs).unwrap();
+}
+
+#[test]
 fn a_pack_stays_while_something_in_it_waits_for_its_commit() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir, PACK_LEN);
@@ -203,6 +242,18 @@ fn attack_41_a_read_finds_a_chunk_or_not_but_never_damage_while_packs_come_and_g
                 })
             })
             .collect();
+        let looker = scope.spawn(|| {
+            let mut looks = 0;
+            while !ended.load(Ordering::Relaxed) {
+                assert_eq!(
+                    store.look_at_packs(0).unwrap(),
+                    0,
+                    "packs that compaction deletes are not missed"
+                );
+                looks += 1;
+            }
+            looks
+        });
         for round in 0..60 {
             deal.keep(&store, std::slice::from_ref(chunk));
             deal.commit(&store, &[], &[round]);
@@ -212,5 +263,6 @@ fn attack_41_a_read_finds_a_chunk_or_not_but_never_damage_while_packs_come_and_g
         ended.store(true, Ordering::Relaxed);
         let found: u64 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
         assert!(found > 0);
+        assert!(looker.join().unwrap() > 0);
     });
 }

@@ -348,6 +348,10 @@ impl PackFile for SimulatedFile {
         self.file.len()
     }
 
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
+    }
+
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         self.disk.run(Kind::Read, &[], |_| {}, || self.file.read(bytes, offset))
     }

@@ -6,7 +6,7 @@ use std::slice::from_ref;
 
 use commonhold_format::ids::{ChunkId, ContractId};
 use commonhold_format::tree::CHUNK_LEN_MAX;
-use commonhold_store::{CommitError, PutError, ReadError, Role};
+use commonhold_store::{CommitError, PutError, ReadError, Role, SMALL_CHUNK_LEN_MAX, Store, StoreConfig};
 use tempfile::TempDir;
 
 use crate::people::{
@@ -136,6 +136,55 @@ fn the_quota_is_exact_to_the_byte() {
     deal.commit(&store, &additions(&chunks), &[]);
     assert_accounts(&store);
     assert!(store.usage().excess_bytes > 0);
+}
+
+#[test]
+fn what_is_kept_for_small_chunks_is_not_used_by_large_ones_exactly_to_the_byte() {
+    const KEPT: u64 = 300_000;
+    const SMALL: usize = SMALL_CHUNK_LEN_MAX;
+    let dir = TempDir::new().unwrap();
+    let book = {
+        let store = open_with(dir.path(), 1 << 30);
+        deal(1).enter(&store, Role::Provider);
+        store.usage().used_bytes
+    };
+    let (small, large) = (chunk(1, SMALL), chunk(2, SMALL + 1));
+    let open = |spare: u64| {
+        let allotted = PACK_LEN + book + large.record_len() + KEPT - 1 + spare;
+        let config = StoreConfig::new(dir.path(), allotted);
+        Store::open(StoreConfig { small_chunk_bytes: KEPT, ..config }).unwrap()
+    };
+    {
+        let store = open(0);
+        let refused = large.put(&store, &deal(1));
+        let (needed, free) = (large.record_len(), large.record_len() - 1);
+        assert!(
+            matches!(refused, Err(PutError::QuotaReached { needed: n, free: f }) if (n, f) == (needed, free)),
+            "{refused:?}"
+        );
+        // It is not a part of the accounts: it is free, for those that may use it.
+        assert_eq!(store.usage().free_bytes, large.record_len() + KEPT - 1);
+        assert_accounts(&store);
+    }
+    let store = open(1);
+    large.put(&store, &deal(1)).unwrap();
+    assert_eq!(store.usage().free_bytes, KEPT);
+    let mut put = 0;
+    loop {
+        match chunk(100 + put, SMALL).put(&store, &deal(1)) {
+            Ok(()) => put += 1,
+            Err(PutError::QuotaReached { free, .. }) => {
+                assert_eq!(free, KEPT - put * small.record_len());
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(put, KEPT / small.record_len());
+    assert!(matches!(large.put(&store, &deal(1)), Ok(())), "it is here already");
+    let other = chunk(3, SMALL + 1).put(&store, &deal(1));
+    assert!(matches!(other, Err(PutError::QuotaReached { free: 0, .. })), "{other:?}");
+    assert_accounts(&store);
 }
 
 #[test]

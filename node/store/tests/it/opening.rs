@@ -1,6 +1,7 @@
 //! What opening a store does with what it finds.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 
@@ -165,6 +166,59 @@ fn an_interrupted_first_opening_is_begun_again() {
     let chunks = sample(dir.path());
     let store = open(dir.path());
     chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+}
+
+#[test]
+fn a_folder_with_somebodys_files_becomes_no_store_and_keeps_them() {
+    let strange =
+        ["a.jpg", "index/important.txt", "index/data.mdb/x", "packs/letter", "keys/root.key", "lock/x"];
+    for name in strange {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, name).unwrap();
+        let before: Vec<PathBuf> = walk(dir.path());
+        let refused = refusal(dir.path());
+        let first = |found: &Path| file.starts_with(found);
+        assert!(matches!(&refused, OpenError::NotEmpty { found, .. } if first(found)), "{refused}");
+        assert!(refused.to_string().contains("choose an empty folder"), "{refused}");
+        assert_eq!(fs::read(&file).unwrap(), name.as_bytes());
+        assert_eq!(walk(dir.path()), before, "nothing is added either");
+    }
+    // The folder of a file system is empty but for this.
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    open(dir.path());
+}
+
+/// Everything in a folder.
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        all.push(path.clone());
+        if path.is_dir() {
+            all.extend(walk(&path));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn nobody_else_can_look_into_the_folders_of_a_store() {
+    let dir = TempDir::new().unwrap();
+    let (made, there) = (dir.path().join("a/made"), dir.path().join("there"));
+    fs::create_dir(&there).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
+    for store in [&made, &there] {
+        open(store);
+        for folder in ["packs", "index"] {
+            let mode = fs::metadata(store.join(folder)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{folder}");
+        }
+    }
+    assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
