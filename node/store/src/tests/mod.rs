@@ -10,6 +10,7 @@ mod index;
 mod limits;
 #[path = "../../tests/it/people.rs"]
 pub(crate) mod people;
+mod sectors;
 mod simulated;
 mod space;
 mod torn_index;
