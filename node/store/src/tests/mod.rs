@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod damaged_index;
 mod failures;
 mod faults;
 mod flips;
