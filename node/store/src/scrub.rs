@@ -1,8 +1,8 @@
 //! The scrub: every chunk is read again from time to time, so that rot is found before its owner
 //! needs the chunk.
 //!
-//! Invariant: what is reported as rotten could not be read right twice, and is still kept. Not here:
-//! how fast (the caller asks for so many bytes at a time), and the repair.
+//! Invariant: what is reported as rotten could not be read right twice, or has no record at all, and is
+//! still held. Not here: how fast (the caller asks for so many bytes at a time), and the repair.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -14,9 +14,14 @@ use crate::compaction::Stop;
 use crate::error::{ReadError, StoreError};
 use crate::index::value::scrub;
 use crate::index::{SCRUB, ScrubPosition};
-use crate::record::{ChunkHeader, Place};
+use crate::record::{ChunkHeader, NOWHERE, Place};
 use crate::walk::{Step, Walk};
 use crate::{Shared, Store};
+
+/// Places that one part of the scrub looks at for chunks without a record, about; and most of these
+/// that it reports.
+const PLACES_MAX: usize = 1 << 16;
+const LOST_MAX: usize = 1024;
 
 /// A chunk whose bytes are not right any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +77,17 @@ impl Store {
         let mut at = store.index.scrub()?;
         let mut slice = ScrubSlice { laps: at.lap, ..ScrubSlice::default() };
         if at.began == 0 {
-            at.began = (store.clock)();
+            // First come the chunks that were found nowhere when the index was rebuilt: that is known.
+            at = ScrubPosition { pack: NOWHERE, offset: 0, began: (store.clock)(), ..at };
         }
         let mut damaged = BTreeSet::new();
-        while slice.bytes < bytes_max && !stop.is_set() {
+        if at.pack == NOWHERE {
+            match store.report_lost(at.offset, &mut slice)? {
+                Some(next) => at.offset = next,
+                None => (at.pack, at.offset) = (0, 0),
+            }
+        }
+        while at.pack != NOWHERE && slice.bytes < bytes_max && !stop.is_set() {
             let numbers = store.shelf.packs.numbers();
             let Some(number) = numbers.iter().find(|number| **number >= at.pack) else {
                 slice.lap_ended = true;
@@ -118,16 +130,30 @@ impl Store {
         let at = self.0.index.scrub()?;
         let mut progress = ScrubProgress { laps: at.lap, ..ScrubProgress::default() };
         if at.began > 0 {
-            let packs = &self.0.shelf.packs;
-            let before = packs.numbers().into_iter().filter(|number| *number < at.pack);
-            let bytes: u64 = before.filter_map(|number| Some(packs.file(number)?.1)).sum();
-            (progress.began, progress.done_bytes) = (Some(at.began), bytes + at.offset);
+            progress.began = Some(at.began);
+            if at.pack != NOWHERE {
+                let packs = &self.0.shelf.packs;
+                let before = packs.numbers().into_iter().filter(|number| *number < at.pack);
+                let bytes: u64 = before.filter_map(|number| Some(packs.file(number)?.1)).sum();
+                progress.done_bytes = bytes + at.offset;
+            }
         }
         Ok(progress)
     }
 }
 
 impl Shared {
+    /// Reports chunks that are held and have no record, from those on whose id begins with `from`;
+    /// answers where it goes on, if it does.
+    fn report_lost(&self, from: u64, slice: &mut ScrubSlice) -> Result<Option<u64>, StoreError> {
+        let (lost, next) = self.index.lost(from, PLACES_MAX, LOST_MAX)?;
+        for (chunk, contracts) in lost {
+            let why = "no record of it was left when the index was rebuilt".to_owned();
+            slice.rot.push(Rot { chunk, contracts, why });
+        }
+        Ok(next)
+    }
+
     /// Goes on in one pack, which is `damaged` when its header is, or a record of the book is or may
     /// have been.
     fn scrub_pack(

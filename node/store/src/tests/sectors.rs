@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::people::{Chunk, Deal, additions, assert_accounts, chunk, deal};
 use super::simulated::{Simulated, scratch};
 use super::world::{compact, config};
+use crate::disk::FileSystem;
 use crate::error::{ReadError, StoreError};
 use crate::opening::Setup;
 use crate::rebuild::rebuild_from;
@@ -182,6 +183,39 @@ fn attack_41_an_index_is_rebuilt_around_a_sector_that_cannot_be_read() {
         }
         chunk.assert_held(&store);
     }
+}
+
+#[test]
+fn attack_41_chunks_without_a_record_are_told_of_in_bounded_parts() {
+    let (dir, disk) = (scratch(), Simulated::default());
+    let chunks: Vec<Chunk> = (0..2500).map(|seed| chunk(seed, 8)).collect();
+    let setup = || Setup { disk: Arc::new(disk.clone()), pack_len_max: Some(1 << 20), ..Setup::default() };
+    let open = || Store::open_with(config(dir.path()), setup()).unwrap();
+    let store = open();
+    let deal = deal(1).enter(&store, Role::Provider);
+    deal.keep(&store, &chunks);
+    let places = records(&store, 0);
+    assert_eq!(places.len(), chunks.len());
+    drop(store);
+    // But for the first and the last their headers are gone.
+    let path = packs(dir.path())[0].clone();
+    let mut pack = fs::read(&path).unwrap();
+    places[1..2499].iter().for_each(|(_, range)| pack[range.start as usize] ^= 1);
+    fs::write(&path, pack).unwrap();
+    rebuild_from(&config(dir.path()), &FileSystem).unwrap();
+    let mut told = Vec::new();
+    for part in 1.. {
+        // Its position survives a restart, as ever.
+        let slice = open().scrub(1 << 30, &Stop::default()).unwrap();
+        assert!(slice.rot.len() <= 1024, "{}", slice.rot.len());
+        told.extend(slice.rot.into_iter().map(|rot| rot.chunk));
+        if slice.lap_ended {
+            assert!(part >= 3, "{part}");
+            break;
+        }
+    }
+    let all: BTreeSet<ChunkId> = told.iter().copied().collect();
+    assert_eq!((told.len(), all.len()), (2498, 2498));
 }
 
 #[test]
