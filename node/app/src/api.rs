@@ -286,6 +286,7 @@ impl Api {
         let store = self.vault().store().ok();
         let lent = store.as_ref().filter(|_| self.lends);
         problems.extend(lent.and_then(short_of_space));
+        problems.extend(self.provider.damage.problem());
         problems.extend(self.witness.problems());
         if let Some(creditor) = self.creditor.clone() {
             problems.extend(blocking(move || creditor.problems()).await?);
@@ -579,6 +580,7 @@ impl NodeApi for Api {
             let ended = self.provider.ended.clone();
             let tidy = move |store: &Store, stop: &Stop| upkeep::tidy(store, &ended, stop);
             let done = upkeep::long(store.clone(), tidy).await.map_err(store_fault)?;
+            self.provider.damage.note_rot(&done.rot);
             Ok(types::StoreCompaction {
                 deleted_bytes: done.deleted_bytes,
                 copied_bytes: done.copied_bytes,
@@ -596,7 +598,10 @@ impl NodeApi for Api {
             let mut laps = 1 + u32::from(begun.began.is_some());
             while laps > 0 {
                 let slice = upkeep::long(store.clone(), |store, stop| store.scrub(SCRUB_PART, stop));
-                let slice = slice.await.map_err(store_fault)?;
+                let slice = slice.await.map_err(|why| {
+                    self.provider.damage.scrub_failed(why.clone());
+                    store_fault(why)
+                })?;
                 self.provider.damage.note(&slice);
                 laps -= u32::from(slice.lap_ended);
                 add_slice(&mut sum, slice);

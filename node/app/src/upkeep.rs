@@ -42,6 +42,15 @@ pub struct ScrubRecord {
 pub struct Damage {
     untold: Mutex<BTreeMap<ContractId, BTreeSet<ChunkId>>>,
     scrubbed: Mutex<ScrubRecord>,
+    fault: Mutex<Fault>,
+}
+
+/// Why the scrub could not read something.
+#[derive(Default)]
+struct Fault {
+    why: Option<String>,
+    /// In the lap that is under way.
+    is_fresh: bool,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,15 +73,35 @@ impl Damage {
 
     /// Notes what a part of the scrub has found.
     pub fn note(&self, slice: &ScrubSlice) {
-        for Rot { chunk, contracts, why } in &slice.rot {
-            tracing::error!(%chunk, why, "a chunk on this disk has rotted");
-            contracts.iter().for_each(|contract| self.found(*contract, *chunk));
-        }
+        self.note_rot(&slice.rot);
         let mut scrubbed = locked(&self.scrubbed);
         scrubbed.rot += slice.rot.len() as u64;
         if slice.lap_ended {
             scrubbed.lap_ended = Some(unix_seconds());
+            let mut fault = locked(&self.fault);
+            if !std::mem::take(&mut fault.is_fresh) {
+                fault.why = None;
+            }
         }
+    }
+
+    /// Notes chunks that are damaged.
+    pub fn note_rot(&self, rot: &[Rot]) {
+        for Rot { chunk, contracts, why } in rot {
+            tracing::error!(%chunk, why, "a chunk on this disk has rotted");
+            contracts.iter().for_each(|contract| self.found(*contract, *chunk));
+        }
+    }
+
+    /// Notes that a part of the scrub failed. It is a problem until a whole lap has not.
+    pub fn scrub_failed(&self, why: String) {
+        *locked(&self.fault) = Fault { why: Some(why), is_fresh: true };
+    }
+
+    /// What the operator should know of the scrub.
+    pub fn problem(&self) -> Option<String> {
+        let fault = locked(&self.fault);
+        fault.why.as_ref().map(|why| format!("the scrub could not read a part of the store: {why}"))
     }
 
     fn untold(&self) -> Vec<(ContractId, Vec<ChunkId>)> {
@@ -159,6 +188,7 @@ pub fn tidy(store: &Store, ended: &Ended, stop: &Stop) -> Result<Compacted, Stor
         sum.deleted_bytes += done.deleted_bytes;
         sum.copied_bytes += done.copied_bytes;
         sum.copied_chunks += done.copied_chunks;
+        sum.rot.extend(done.rot);
         if done.deleted_bytes == 0 {
             break;
         }
@@ -173,8 +203,13 @@ pub async fn tidy_forever(provider: Arc<Provider>) {
         let Ok(store) = provider.vault.store() else { continue };
         let ended = provider.ended.clone();
         match long(store, move |store, stop| tidy(store, &ended, stop)).await {
-            Ok(done) if done.deleted_bytes > 0 => tracing::info!(?done, "compacted"),
-            Ok(_) => {}
+            Ok(done) => {
+                provider.damage.note_rot(&done.rot);
+                if done.deleted_bytes > 0 {
+                    let Compacted { deleted_bytes, copied_bytes, .. } = done;
+                    tracing::info!(deleted_bytes, copied_bytes, "compacted");
+                }
+            }
             Err(error) => tracing::error!(error, "the store could not be tidied"),
         }
     }
@@ -201,6 +236,7 @@ pub async fn scrub_forever(provider: Arc<Provider>, rate: u32) {
             }
             Err(error) => {
                 tracing::error!(error, "the scrub cannot read the disk");
+                provider.damage.scrub_failed(error);
                 tokio::time::sleep(LAP_PAUSE).await;
             }
         }
@@ -247,5 +283,21 @@ mod tests {
         // The clock was put right meanwhile: it begins anew.
         ended.keep(&BTreeSet::new());
         assert!(!ended.may_go(&id, start + ENDED_FOR));
+    }
+
+    #[test]
+    fn a_scrub_that_failed_is_a_problem_until_a_whole_lap_has_not() {
+        let damage = Damage::default();
+        let (part, lap) = (ScrubSlice::default(), ScrubSlice { lap_ended: true, ..ScrubSlice::default() });
+        damage.note(&lap);
+        assert_eq!(damage.problem(), None);
+        damage.scrub_failed("a pack cannot be read".to_owned());
+        // The lap that it failed in has not been through everything.
+        for slice in [&part, &lap, &part] {
+            damage.note(slice);
+            assert!(damage.problem().is_some_and(|it| it.contains("a pack cannot be read")));
+        }
+        damage.note(&lap);
+        assert_eq!(damage.problem(), None);
     }
 }

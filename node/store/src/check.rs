@@ -49,7 +49,7 @@ pub struct CheckReport {
     /// Records that are neither named by the index nor part of the book.
     pub dead_records: u64,
     /// Bytes of packs that are no record: what damage has made of dead ones. Of others there is a
-    /// finding.
+    /// finding, and of all that cannot be read.
     pub junk_bytes: u64,
     /// What is wrong, the first thousand.
     pub findings: Vec<Finding>,
@@ -73,8 +73,8 @@ impl Store {
     /// roots that were signed, places, holdings, and accounts. spec/store.md, "Check".
     ///
     /// # Errors
-    /// [`StoreError`] when the disk or the index cannot be read; what is found wrong is in the
-    /// report.
+    /// [`StoreError`] when the index, or all of a pack, cannot be read; what is found wrong is in the
+    /// report, and so is what cannot be read.
     pub fn check(&self, stop: &Stop) -> Result<CheckReport, StoreError> {
         let _turn = self.0.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = CheckReport::default();
@@ -106,17 +106,16 @@ impl Store {
             let before = packs.figures_of(number);
             let Some((file, len)) = packs.file(number) else { return Ok(()) };
             let mut found = CheckReport::default();
-            let disk = |error: std::io::Error| StoreError::Read { why: format!("{name}: {error}") };
+            let disk = packs.unreadable(number);
             let mut walk = Walk::new(file, packs.seal, number, 0, len);
-            if !walk.header_is_right().map_err(disk)? {
+            if !walk.header_is_right().map_err(&disk)? {
                 found.find(&name, "its header is damaged");
             }
             let mut figures = PackFigures::default();
-            while let Some(step) = walk.next().map_err(disk)? {
+            while let Some(step) = walk.next().map_err(&disk)? {
                 match step {
                     Step::Chunk { place, header } => {
-                        let (bytes, roots) = walk.chunk(&place).map_err(disk)?;
-                        let whole = is_whole(&header, &bytes, &roots);
+                        let read = walk.chunk(&place).map_err(&disk)?;
                         let waits = self.0.shelf.waiting(&header.chunk) == Some(place);
                         match self.0.index.find(&header.chunk)?.filter(|found| found.place() == place) {
                             Some(Found::Live(_)) => figures.live.add(&place),
@@ -124,17 +123,31 @@ impl Store {
                             None if waits => {}
                             None => {
                                 found.dead_records += 1;
+                                if read.is_none() {
+                                    let why = format!(
+                                        "the record at byte {} cannot be read; nothing needs it",
+                                        place.offset
+                                    );
+                                    found.find(&name, why);
+                                }
                                 continue;
                             }
                         }
                         found.chunks += 1;
+                        let Some((bytes, roots)) = read else {
+                            found.find(
+                                format!("chunk {}", header.chunk),
+                                format!("its record in {name} cannot be read"),
+                            );
+                            continue;
+                        };
                         let (id, right) = chunk_id_and_subtrees(&bytes);
                         if id != header.chunk {
                             found.find(
                                 format!("chunk {}", header.chunk),
                                 format!("its bytes in {name} are damaged"),
                             );
-                        } else if roots != right || !whole {
+                        } else if roots != right || !is_whole(&header, &bytes, &roots) {
                             found.find(
                                 format!("chunk {}", header.chunk),
                                 format!("the checksums or subtree roots behind it in {name} are damaged"),
@@ -143,12 +156,16 @@ impl Store {
                     }
                     Step::Book { offset, header } => {
                         figures.book_bytes += header.record_len();
-                        if walk.book(offset, &header).map_err(disk)?.is_none() {
+                        if walk.book(offset, &header).map_err(&disk)?.is_none() {
                             found.find(&name, format!("the book record at byte {offset} is damaged"));
                         }
                     }
-                    Step::Junk { offset, len } => {
+                    Step::Junk { offset, len, unreadable } => {
                         found.junk_bytes += len;
+                        if unreadable > 0 {
+                            let why = format!("{unreadable} bytes behind byte {offset} cannot be read");
+                            found.find(&name, why);
+                        }
                         for (chunk, place) in self.0.index.kept_in(number, offset..offset + len)? {
                             found.find(format!("chunk {chunk}"), format!("its record in {name} is damaged"));
                             figures.live.add(&place);

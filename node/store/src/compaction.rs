@@ -2,8 +2,8 @@
 //!
 //! Invariant: a record that the index names is copied and synced before the index names the copy,
 //! and a pack is deleted after the transaction that took its last record out. Stopped or killed at
-//! any point, it leaves at most dead bytes. Puts wait for one record at most. Not here: which bytes
-//! are dead (the index).
+//! any point, it leaves at most dead bytes. Puts wait for one record at most. A pack in which
+//! something is kept that cannot be read is not deleted. Not here: which bytes are dead (the index).
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use commonhold_format::ids::{ChunkId, ContractId};
 use commonhold_format::tree::Hash;
 
-use crate::error::{PutError, ReadError, StoreError};
+use crate::error::{PutError, StoreError};
 use crate::figures::{Kept, Move};
 use crate::index::journal::{self, Booked};
 use crate::index::value;
 use crate::index::{Broken, CONTRACTS, Change, ENTRIES, Found, HOLDINGS, SEGMENTS, TRASH, Trashed};
 use crate::pack::Purpose;
 use crate::record::Place;
+use crate::scrub::Rot;
 use crate::walk::{Step, Walk};
 use crate::{Shared, Store};
 
@@ -42,6 +43,8 @@ const SEEN_KEYS_MAX: usize = 1 << 16;
 const BOOK_BYTES_MIN: u64 = 64 << 20;
 /// and so many times what is in them counts.
 const BOOK_GROWTH: u64 = 4;
+/// Chunks that cannot be read and are named by one compaction; the scrub finds the others.
+const ROT_MAX: usize = 4096;
 
 /// Tells an upkeep that is under way to stop; it does so after the next record.
 #[derive(Debug, Default)]
@@ -59,7 +62,7 @@ impl Stop {
 }
 
 /// What compacting a pack came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Compacted {
     /// Bytes of the pack that was deleted; 0 when it was stopped or something in it is in use.
     pub deleted_bytes: u64,
@@ -67,6 +70,9 @@ pub struct Compacted {
     pub copied_bytes: u64,
     /// Chunks that were copied.
     pub copied_chunks: u64,
+    /// Chunks that are held and could not be read to be copied, the first few thousand. They, and the
+    /// pack, stay where they are.
+    pub rot: Vec<Rot>,
 }
 
 /// A record that was copied, and where it was.
@@ -82,6 +88,8 @@ struct Work<'a> {
     seen: HashSet<(Booked, Vec<u8>)>,
     /// When the batch began that is being copied.
     begun: Instant,
+    /// Something in it may have been a record of the book and could not be read as one.
+    book_gap: bool,
     done: Compacted,
 }
 
@@ -90,7 +98,8 @@ impl Store {
     /// until then. spec/store.md, "Compaction".
     ///
     /// # Errors
-    /// [`StoreError`]; what was copied is kept.
+    /// [`StoreError`]; what was copied is kept. [`StoreError::Pack`] when no part of the pack can be
+    /// read and something in it is needed; the next call takes another pack.
     pub fn compact(&self, stop: &Stop) -> Result<Option<Compacted>, StoreError> {
         let store = &*self.0;
         let _turn = store.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,6 +115,7 @@ impl Store {
             keys: Vec::new(),
             seen: HashSet::new(),
             begun: Instant::now(),
+            book_gap: false,
             done: Compacted::default(),
         };
         work.run(stop).map(Some)
@@ -225,14 +235,6 @@ fn relocate(change: &mut Change<'_, '_>, (chunk, from, to): &Copied) -> Result<(
     Ok(())
 }
 
-fn unreadable(error: std::io::Error) -> StoreError {
-    let why = match crate::pack::unreadable(error) {
-        ReadError::Io { why } => why,
-        fault => fault.to_string(),
-    };
-    StoreError::Read { why }
-}
-
 impl Drop for Work<'_> {
     fn drop(&mut self) {
         // Copies that no transaction names, because of an error.
@@ -245,12 +247,33 @@ impl Drop for Work<'_> {
 impl Work<'_> {
     fn run(mut self, stop: &Stop) -> Result<Compacted, StoreError> {
         let packs = &self.store.shelf.packs;
-        let Some((file, len)) = packs.file(self.pack) else { return Ok(self.done) };
-        let mut walk = Walk::new(file, packs.seal, self.pack, 0, len);
-        while let Some(step) = walk.next().map_err(unreadable)? {
-            if stop.is_set() {
+        let Some((file, len)) = packs.file(self.pack) else { return Ok(std::mem::take(&mut self.done)) };
+        let walk = Walk::new(file, packs.seal, self.pack, 0, len);
+        match self.copy_all(walk, stop) {
+            Ok(true) => {}
+            Ok(false) => {
                 self.flush()?;
-                return Ok(self.done);
+                return Ok(std::mem::take(&mut self.done));
+            }
+            Err(error @ StoreError::Pack { .. }) => {
+                packs.set_unreadable(self.pack);
+                if packs.is_needed(self.pack) {
+                    return Err(error);
+                }
+                self.book_gap = true;
+            }
+            Err(error) => return Err(error),
+        }
+        self.flush()?;
+        self.delete(len)
+    }
+
+    /// Copies what is needed; false when it was stopped.
+    fn copy_all(&mut self, mut walk: Walk, stop: &Stop) -> Result<bool, StoreError> {
+        let disk = self.store.shelf.packs.unreadable(self.pack);
+        while let Some(step) = walk.next().map_err(&disk)? {
+            if stop.is_set() {
+                return Ok(false);
             }
             match step {
                 Step::Chunk { place, header } => {
@@ -258,21 +281,21 @@ impl Work<'_> {
                         self.copy(&walk, header.chunk, place, &header.contract)?;
                     }
                 }
-                Step::Book { offset, header } => {
-                    if let Some(changes) = walk.book(offset, &header).map_err(unreadable)? {
-                        self.remember(&changes)?;
-                    }
-                }
-                Step::Junk { offset, len } => {
-                    for (chunk, place) in self.store.index.kept_in(self.pack, offset..offset + len)? {
+                Step::Book { offset, header } => match walk.book(offset, &header).map_err(&disk)? {
+                    Some(changes) => self.remember(&changes)?,
+                    None => self.book_gap = true,
+                },
+                Step::Junk { offset, len, .. } => {
+                    let kept = self.store.index.kept_in(self.pack, offset..offset + len)?;
+                    self.book_gap |= kept.iter().map(|(_, place)| place.record_len()).sum::<u64>() < len;
+                    for (chunk, place) in kept {
                         // Its header is damaged, and this contract is only a label.
                         self.copy(&walk, chunk, place, &ContractId([0; 32]))?;
                     }
                 }
             }
         }
-        self.flush()?;
-        self.delete(len)
+        Ok(true)
     }
 
     fn copy(
@@ -283,9 +306,14 @@ impl Work<'_> {
         contract: &ContractId,
     ) -> Result<(), StoreError> {
         // Damaged bytes are copied as well: the chunk stays known, as damaged.
-        let Ok((bytes, roots)) = walk.chunk(&place) else {
-            // It stays where it is, and so does the pack, until a put has healed the chunk.
-            self.store.shelf.packs.set_unreadable(self.pack);
+        let packs = &self.store.shelf.packs;
+        let Some((bytes, roots)) = walk.chunk(&place).map_err(packs.unreadable(self.pack))? else {
+            // It stays where it is, and so does the pack, until a put has healed the chunk or nobody
+            // keeps it any more.
+            packs.set_unreadable(self.pack);
+            if self.done.rot.len() < ROT_MAX {
+                self.done.rot.extend(self.store.judge(chunk, place)?);
+            }
             return Ok(());
         };
         let to = self.store.copy(&chunk, contract, &bytes, &roots)?;
@@ -339,7 +367,11 @@ impl Work<'_> {
     fn delete(mut self, len: u64) -> Result<Compacted, StoreError> {
         let (packs, pack) = (&self.store.shelf.packs, self.pack);
         if packs.is_needed(pack) {
-            return Ok(self.done);
+            return Ok(std::mem::take(&mut self.done));
+        }
+        if self.book_gap {
+            // The scrub may have done so already, but not for what was damaged since.
+            self.store.note_all_again()?;
         }
         self.store.writer.write(move |change| change.forget_pack(pack))?;
         match packs.delete(pack) {
@@ -347,6 +379,6 @@ impl Work<'_> {
             Ok(false) => {}
             Err(error) => return Err(self.store.halt.stop(error)),
         }
-        Ok(self.done)
+        Ok(std::mem::take(&mut self.done))
     }
 }

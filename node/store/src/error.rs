@@ -40,6 +40,23 @@ pub enum StoreError {
         /// LMDB's reason.
         why: String,
     },
+    /// The index's file is cut off, or its pages are damaged.
+    #[error("{} is damaged: {why}; `store rebuild-index` makes it anew from the packs", file.display())]
+    IndexFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// No part of a pack could be read. What cannot be read beside parts that can is damage to those
+    /// records alone, and no error.
+    #[error("{} cannot be read ({why}): is its disk healthy?", file.display())]
+    Pack {
+        /// The pack's file.
+        file: PathBuf,
+        /// The operating system's reason.
+        why: String,
+    },
 }
 
 /// Why a store cannot be opened.

@@ -73,7 +73,7 @@ struct Pack {
     pins: u32,
     /// Has bytes that no sync has begun to cover.
     unsynced: bool,
-    /// A part of it cannot be read, so it cannot be compacted in this run.
+    /// Something that is kept in it could not be read, so it stays as long as anything is.
     unreadable: bool,
     /// It has bytes that are no record although nothing needs them, or a damaged record of the book,
     /// which was written anew.
@@ -97,11 +97,16 @@ impl Pack {
 
     /// May compaction take it?
     fn is_idle(&self) -> bool {
-        self.pins == 0 && self.pending.records == 0 && !self.unreadable
+        let kept = self.figures.live.records + self.figures.trash.records > 0;
+        self.pins == 0 && self.pending.records == 0 && !(self.unreadable && kept)
     }
 
     fn is_needed(&self) -> bool {
         self.figures.live.records + self.figures.trash.records + self.pending.records > 0 || self.pins > 0
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged || self.unreadable
     }
 
     fn dead_bytes(&self) -> u64 {
@@ -436,6 +441,12 @@ impl Packs {
         self.much_unsynced.notify_all();
     }
 
+    /// The error of a pack that cannot be read at all.
+    pub(crate) fn unreadable(&self, number: u32) -> impl Fn(io::Error) -> StoreError {
+        let file = pack_path(&self.dir, number);
+        move |error| StoreError::Pack { file: file.clone(), why: error.to_string() }
+    }
+
     /// The file of a pack, and its length.
     pub(crate) fn file(&self, number: u32) -> Option<(Arc<dyn PackFile>, u64)> {
         self.state().packs.get(&number).map(|pack| (pack.file.clone(), pack.len))
@@ -559,7 +570,7 @@ impl Packs {
     /// A pack that compaction rids of damage.
     pub(crate) fn damaged(&self) -> Option<u32> {
         let state = self.state();
-        let mut packs = state.packs.iter().filter(|(_, pack)| pack.is_idle() && pack.damaged);
+        let mut packs = state.packs.iter().filter(|(_, pack)| pack.is_idle() && pack.is_damaged());
         packs.next().map(|(number, _)| *number)
     }
 
@@ -579,7 +590,7 @@ impl Packs {
         packs.max_by_key(|(_, pack)| book(pack)).map(|(number, _)| *number)
     }
 
-    /// Leaves a pack out of compaction from here on.
+    /// Leaves a pack out of compaction as long as anything is kept in it.
     pub(crate) fn set_unreadable(&self, number: u32) {
         if let Some(pack) = self.state().packs.get_mut(&number) {
             pack.unreadable = true;

@@ -63,8 +63,14 @@ impl RebuildReport {
 /// replaced. spec/store.md, "Rebuilding the index".
 ///
 /// # Errors
-/// [`OpenError`] when the folder is not this node's store, is in use, or cannot be read.
+/// [`OpenError`] when the folder is not this node's store, is in use, or it or all of a pack cannot be
+/// read.
 pub fn rebuild_index(config: &StoreConfig) -> Result<RebuildReport, OpenError> {
+    rebuild_from(config, &FileSystem)
+}
+
+/// [`rebuild_index`] from the packs of a disk.
+pub(crate) fn rebuild_from(config: &StoreConfig, disk: &dyn Disk) -> Result<RebuildReport, OpenError> {
     let layout = Layout::of_packs(&config.dir, config.known)?;
     let (packs, new) = (layout.packs(), layout.dir().join("index.new"));
     // Left by an attempt that was interrupted.
@@ -77,7 +83,7 @@ pub fn rebuild_index(config: &StoreConfig) -> Result<RebuildReport, OpenError> {
         let index = Index::open(&new, REBUILD_MAP_LEN)?;
         let rebuild =
             Rebuild { index: &index, figures: BTreeMap::new(), tail: Tail::default(), report: &mut report };
-        rebuild.run(&FileSystem, &packs, &layout)?;
+        rebuild.run(disk, &packs, &layout)?;
     }
     sync_folder(&new).map_err(OpenError::io(&new))?;
     let old = layout.index();
@@ -102,9 +108,11 @@ impl Rebuild<'_> {
         let mut seal = None;
         for (number, (file, len)) in &found {
             let path = pack_path(dir, *number);
-            match read_header(&**file, *len, &path)? {
-                Some((at, it)) if at == *number && it.store == layout.id() => seal = seal.or(Some(it)),
-                _ => self.report.find(path.display(), "its header is damaged, or it is another store's"),
+            match read_header(&**file, *len, &path) {
+                Ok(Some((at, it))) if at == *number && it.store == layout.id() => seal = seal.or(Some(it)),
+                // The records behind it have checks of their own.
+                Err(error) => self.report.find(path.display(), format!("its header cannot be read: {error}")),
+                Ok(_) => self.report.find(path.display(), "its header is damaged, or it is another store's"),
             }
         }
         let Some(seal) = seal else {
@@ -154,8 +162,8 @@ impl Rebuild<'_> {
                     let known = self.index.place(&header.chunk).map_err(Fault::Index)?;
                     let again = known.is_some() || places.iter().any(|(chunk, _)| *chunk == header.chunk);
                     let whole = !again || {
-                        let (bytes, roots) = walk.chunk(&place).map_err(Fault::Disk)?;
-                        is_whole(&header, &bytes, &roots)
+                        let read = walk.chunk(&place).map_err(Fault::Disk)?;
+                        read.is_some_and(|(bytes, roots)| is_whole(&header, &bytes, &roots))
                     };
                     if whole {
                         places.push((header.chunk, place));
@@ -174,14 +182,17 @@ impl Rebuild<'_> {
                     }
                     None => self.report.find(
                         format!("pack {number}"),
-                        format!("the book record at byte {offset} is damaged and was left out"),
+                        format!(
+                            "the book record at byte {offset} is damaged, or cannot be read, and was left out"
+                        ),
                     ),
                 },
-                Step::Junk { offset, len } => {
-                    self.report.find(
-                        format!("pack {number}"),
-                        format!("{len} bytes from {offset} on are no record"),
-                    );
+                Step::Junk { offset, len, unreadable } => {
+                    let mut why = format!("{len} bytes from {offset} on are no record");
+                    if unreadable > 0 {
+                        why += &format!("; {unreadable} of them cannot be read");
+                    }
+                    self.report.find(format!("pack {number}"), why);
                     continue;
                 }
             }

@@ -1,9 +1,12 @@
 //! Walking through the records of a pack.
 //!
 //! Invariant: whatever is in the file, a walk comes to its end, and every record that it shows has a
-//! header of this store that is whole. Behind a damaged one it looks for the next at every byte.
+//! header of this store that is whole. Behind a damaged one it looks for the next at every byte. What
+//! the disk does not give is passed over like damage; only a pack of which nothing can be read ends
+//! the walk with the disk's error.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use commonhold_format::tree::Hash;
@@ -15,6 +18,11 @@ use crate::record::{
 
 /// Bytes that are searched at a time for the next record.
 const WINDOW: usize = 256 << 10;
+/// Where a read fails, so many bytes are asked for at a time: what disks and page caches give or do
+/// not give as a whole.
+const SECTOR: u64 = 4096;
+/// Sectors, spread over a pack, of which one must be readable for the others to be damage.
+const PROBES: u64 = 16;
 
 /// What a walk has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +36,12 @@ pub(crate) enum Step {
         offset: u64,
         header: BookHeader,
     },
-    /// Bytes that are no record.
+    /// Bytes that are no record, or cannot be read.
     Junk {
         offset: u64,
         len: u64,
+        /// How many of them cannot be read.
+        unreadable: u64,
     },
 }
 
@@ -58,13 +68,13 @@ impl Walk {
     /// Is the pack's own header what it should be?
     ///
     /// # Errors
-    /// The disk's own.
+    /// The disk's own, when no part of the pack can be read. The same for all of these.
     pub(crate) fn header_is_right(&self) -> io::Result<bool> {
         if self.end < PACK_HEADER_LEN as u64 {
             return Ok(false);
         }
         let mut header = [0; PACK_HEADER_LEN];
-        self.file.read(&mut header, 0)?;
+        self.read(&mut header, 0)?;
         Ok(Seal::of_pack(&header) == Some((self.pack, self.seal)))
     }
 
@@ -76,7 +86,7 @@ impl Walk {
     /// The next thing in the pack; none at its end.
     ///
     /// # Errors
-    /// The disk's own.
+    /// As above.
     pub(crate) fn next(&mut self) -> io::Result<Option<Step>> {
         if self.at >= self.end {
             return Ok(None);
@@ -84,11 +94,13 @@ impl Walk {
         let offset = self.at;
         let mut head = [0; HEADER_LEN];
         let len = (self.end - offset).min(HEADER_LEN as u64) as usize;
-        self.file.read(&mut head[..len], offset)?;
+        // Zeros, where it cannot be read, are no header.
+        self.read(&mut head[..len], offset)?;
         let header = self.seal.header(&head[..len]).filter(|header| header.record_len() <= self.end - offset);
         let Some(header) = header else {
-            self.at = self.search(offset + 1)?;
-            return Ok(Some(Step::Junk { offset, len: self.at - offset }));
+            let (next, unreadable) = self.search(offset)?;
+            self.at = next;
+            return Ok(Some(Step::Junk { offset, len: next - offset, unreadable }));
         };
         self.at += header.record_len();
         Ok(Some(match header {
@@ -99,47 +111,92 @@ impl Walk {
         }))
     }
 
-    /// The first byte from `from` on at which a record begins, or the end.
-    fn search(&self, from: u64) -> io::Result<u64> {
-        let mut at = from;
+    /// The first byte behind `junk` at which a record begins, or the end; and how many bytes up to it
+    /// cannot be read.
+    fn search(&self, junk: u64) -> io::Result<(u64, u64)> {
+        let mut at = junk;
+        let mut unreadable = 0;
         let mut window = vec![0; WINDOW + HEADER_LEN];
         while at < self.end {
             let len = (self.end - at).min(window.len() as u64) as usize;
-            self.file.read(&mut window[..len], at)?;
+            let lost = self.read(&mut window[..len], at)?;
+            let lost_to =
+                |to: u64| lost.iter().map(|it| it.end.min(to).saturating_sub(it.start)).sum::<u64>();
             // Records begin with the same two letters.
             let starts = window[..len.min(WINDOW)].iter().enumerate().filter(|(_, byte)| **byte == b'C');
             for (start, _) in starts {
-                let left = self.end - at - start as u64;
+                let begins = at + start as u64;
                 let header = self.seal.header(&window[start..len]);
-                if header.is_some_and(|header| header.record_len() <= left) {
-                    return Ok(at + start as u64);
+                if begins > junk && header.is_some_and(|header| header.record_len() <= self.end - begins) {
+                    return Ok((begins, unreadable + lost_to(begins)));
                 }
             }
             at += WINDOW as u64;
+            unreadable += lost_to(at);
         }
-        Ok(self.end)
+        Ok((self.end, unreadable))
     }
 
-    /// The bytes and the subtree roots of a chunk's record, whatever they are.
+    /// The bytes and the subtree roots of a chunk's record, whatever they are; none when a part of them
+    /// cannot be read.
     ///
     /// # Errors
-    /// The disk's own.
-    pub(crate) fn chunk(&self, place: &Place) -> io::Result<(Vec<u8>, Vec<Hash>)> {
+    /// As above.
+    pub(crate) fn chunk(&self, place: &Place) -> io::Result<Option<(Vec<u8>, Vec<Hash>)>> {
         let mut bytes = vec![0; place.len as usize];
         let mut roots = vec![[0; 32]; roots_len(place.len) / size_of::<Hash>()];
         let at = place.offset + HEADER_LEN as u64;
-        self.file.read(&mut bytes, at)?;
-        self.file.read(roots.as_flattened_mut(), at + u64::from(place.len))?;
-        Ok((bytes, roots))
+        let is_there = self.read(&mut bytes, at)?.is_empty()
+            && self.read(roots.as_flattened_mut(), at + u64::from(place.len))?.is_empty();
+        Ok(is_there.then_some((bytes, roots)))
     }
 
-    /// The changes of a book record, if they have their checksum.
+    /// The changes of a book record, if they can be read and have their checksum.
     ///
     /// # Errors
-    /// The disk's own.
+    /// As above.
     pub(crate) fn book(&self, offset: u64, header: &BookHeader) -> io::Result<Option<Vec<u8>>> {
         let mut changes = vec![0; header.len as usize];
-        self.file.read(&mut changes, offset + BOOK_HEADER_LEN as u64)?;
-        Ok((crc32c::crc32c(&changes) == header.crc).then_some(changes))
+        let is_there = self.read(&mut changes, offset + BOOK_HEADER_LEN as u64)?.is_empty();
+        Ok((is_there && crc32c::crc32c(&changes) == header.crc).then_some(changes))
+    }
+
+    /// Reads what can be read of a part of the pack; answers what cannot, which is zeros then.
+    fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<Vec<Range<u64>>> {
+        let Err(mut fault) = self.file.read(bytes, at) else { return Ok(Vec::new()) };
+        let mut lost: Vec<Range<u64>> = Vec::new();
+        let mut rest = bytes;
+        let mut from = at;
+        let mut any = false;
+        while !rest.is_empty() {
+            let len = (SECTOR - from % SECTOR).min(rest.len() as u64);
+            let (part, behind) = rest.split_at_mut(len as usize);
+            let to = from + len;
+            match (self.file.read(part, from), lost.last_mut()) {
+                (Ok(()), _) => any = true,
+                (Err(error), last) => {
+                    fault = error;
+                    part.fill(0);
+                    match last {
+                        Some(last) if last.end == from => last.end = to,
+                        _ => lost.push(from..to),
+                    }
+                }
+            }
+            (rest, from) = (behind, to);
+        }
+        if any || self.is_readable() { Ok(lost) } else { Err(fault) }
+    }
+
+    /// Can anything of the pack be read?
+    fn is_readable(&self) -> bool {
+        let sectors = self.end.div_ceil(SECTOR);
+        let probes = sectors.min(PROBES);
+        let mut sector = [0; SECTOR as usize];
+        (0..probes).any(|probe| {
+            let at = probe * sectors / probes * SECTOR;
+            let len = (self.end - at).min(SECTOR) as usize;
+            self.file.read(&mut sector[..len], at).is_ok()
+        })
     }
 }

@@ -8,6 +8,7 @@
 mod change;
 mod env;
 pub(crate) mod journal;
+mod pages;
 mod read;
 pub(crate) mod value;
 mod writer;
@@ -93,7 +94,11 @@ pub(crate) fn damaged<'a>(database: &'static str, key: &'a [u8]) -> impl FnOnce(
 
 impl Index {
     /// Opens or makes the index in a folder that the caller has locked.
+    ///
+    /// # Errors
+    /// [`StoreError::IndexFile`] when LMDB would fall over what is in its file.
     pub(crate) fn open(dir: &Path, map_len: usize) -> Result<Self, StoreError> {
+        pages::check(&dir.join("data.mdb"))?;
         let env = Gated::open(dir, map_len, NAMES.len() as u32).map_err(unreadable)?;
         let txn = env.write().map_err(unreadable)?;
         let [chunks, trash, expiry, holdings, contracts, entries, hashes, segments, packs, meta] = env

@@ -19,7 +19,7 @@ use crate::Holding;
 use crate::book::ContractState;
 use crate::error::StoreError;
 use crate::inventory::Blocks;
-use crate::record::Place;
+use crate::record::{NOWHERE, Place};
 
 type Txn<'env> = RoTxn<'env, WithoutTls>;
 
@@ -213,6 +213,49 @@ impl Index {
             })?;
         }
         Ok(kept)
+    }
+
+    /// Chunks that are held and were found nowhere when the index was rebuilt, and the contracts that
+    /// hold them: from those on whose id begins with the number `from`, until `looks_max` places were
+    /// looked at or `lost_max` found, and then up to the next number. Answers also where the rest begins,
+    /// if there may be one.
+    #[allow(clippy::type_complexity, reason = "two answers of one walk")]
+    pub(crate) fn lost(
+        &self,
+        from: u64,
+        looks_max: usize,
+        lost_max: usize,
+    ) -> Result<(Vec<(ChunkId, Vec<ContractId>)>, Option<u64>), StoreError> {
+        let mut lost = Vec::new();
+        let mut looks = 0;
+        let mut next = Some(from);
+        while let Some(start) = next.filter(|_| looks < looks_max && lost.len() < lost_max) {
+            next = self.read(|tables, txn| {
+                let start = start.to_be_bytes();
+                let range: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Included(&start), Bound::Unbounded);
+                let mut seen = 0;
+                let mut last = None;
+                for item in tables.chunks.range(txn, &range).map_err(unreadable)? {
+                    let (key, bytes) = item.map_err(unreadable)?;
+                    let chunk = key.try_into().map(ChunkId);
+                    let chunk = chunk.map_err(|_| damaged(CHUNKS, key)("not a chunk id".to_owned()))?;
+                    let number = chunk.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+                    if last.is_some_and(|last| last != number) && (seen >= EACH_MAX || lost.len() >= lost_max)
+                    {
+                        return Ok(Some(number));
+                    }
+                    (last, seen, looks) = (Some(number), seen + 1, looks + 1);
+                    if value::to_place(bytes).map_err(damaged(CHUNKS, key))?.pack == NOWHERE {
+                        let contracts = tables.provided(txn, &chunk)?;
+                        if !contracts.is_empty() {
+                            lost.push((chunk, contracts));
+                        }
+                    }
+                }
+                Ok(None)
+            })?;
+        }
+        Ok((lost, next))
     }
 
     /// Goes through a table in the order of keys. No transaction is open while `look` looks.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod damaged_index;
 mod failures;
 mod faults;
 mod flips;
@@ -10,6 +11,7 @@ mod index;
 mod limits;
 #[path = "../../tests/it/people.rs"]
 pub(crate) mod people;
+mod sectors;
 mod simulated;
 mod space;
 mod torn_index;

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -80,6 +81,8 @@ struct State {
     clock: u64,
     syncs: u64,
     sync_takes: Duration,
+    /// Parts of files that cannot be read.
+    lost: Vec<(u64, Range<u64>)>,
     /// What the file system has; by default more than anybody needs.
     available: Option<u64>,
     plan: Option<Plan>,
@@ -136,6 +139,18 @@ impl Simulated {
     /// Lets operations fail for which `plan` says how.
     pub(super) fn fail(&self, plan: impl Fn(&Op) -> Option<Fault> + Send + Sync + 'static) {
         self.state().plan = Some(Arc::new(plan));
+    }
+
+    /// Lets a part of a file be unreadable until [`Simulated::find`].
+    pub(super) fn lose(&self, path: &Path, part: Range<u64>) {
+        let mut state = self.state();
+        let inode = state.names[path];
+        state.lost.push((inode, part));
+    }
+
+    /// Lets everything be readable again.
+    pub(super) fn find(&self) {
+        self.state().lost.clear();
     }
 
     pub(super) fn work_again(&self) {
@@ -353,7 +368,22 @@ impl PackFile for SimulatedFile {
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk.run(Kind::Read, &[], |_| {}, || self.file.read(bytes, offset))
+        let end = offset + bytes.len() as u64;
+        let is_lost = self
+            .disk
+            .state()
+            .lost
+            .iter()
+            .any(|(inode, part)| *inode == self.inode && part.start < end && offset < part.end);
+        self.disk.run(
+            Kind::Read,
+            &[],
+            |_| {},
+            || match is_lost {
+                true => Err(Fault::Io(0).error()),
+                false => self.file.read(bytes, offset),
+            },
+        )
     }
 
     fn write(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {

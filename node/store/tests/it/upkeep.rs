@@ -10,7 +10,8 @@ use commonhold_format::segment::Segment;
 use commonhold_format::statement::AuditOutcome;
 use commonhold_format::tree::{leaf_count, leaf_hash, verify_path};
 use commonhold_store::{
-    ContractState, OpenError, ReadError, Role, Stop, Store, StoreConfig, StoreId, Usage, rebuild_index,
+    ContractState, OpenError, ReadError, Role, ScrubSlice, Stop, Store, StoreConfig, StoreId, Usage,
+    rebuild_index,
 };
 use tempfile::TempDir;
 
@@ -182,8 +183,22 @@ fn chunks_that_are_gone_with_their_pack_are_named_by_the_rebuild_and_healed_by_p
             Err(error) => assert!(matches!(error, ReadError::Damaged { .. }), "{error}"),
         }
     }
+    // Their owner is told by each lap of the scrub, first of all, until they are healed.
+    let first = store.scrub(1, &Stop::default()).unwrap();
+    assert!(first.rot.iter().all(|it| it.contracts == [deal(1).id]), "{first:?}");
+    let rot = |slice: &ScrubSlice| slice.rot.iter().map(|it| it.chunk).collect::<BTreeSet<_>>();
+    let lost: BTreeSet<ChunkId> = gone.iter().map(|chunk| chunk.id).collect();
+    assert_eq!(rot(&first), lost);
+    for again in [false, true] {
+        let (_, _, rot) = scrub_a_lap(&store);
+        assert_eq!(
+            rot.into_iter().collect::<BTreeSet<_>>(),
+            if again { lost.clone() } else { BTreeSet::new() }
+        );
+    }
     gone.iter().for_each(|chunk| chunk.put(&store, &deal(1)).unwrap());
     deal(1).commit(&store, &[], &[]);
+    assert_eq!(scrub_a_lap(&store).2, []);
     drop(store);
     let store = Store::open(small).unwrap();
     chunks.iter().for_each(|chunk| chunk.assert_held(&store));
