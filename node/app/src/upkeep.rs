@@ -101,7 +101,7 @@ impl Damage {
     /// What the operator should know of the scrub.
     pub fn problem(&self) -> Option<String> {
         let fault = locked(&self.fault);
-        fault.why.as_ref().map(|why| format!("the scrub could not read a part of the store: {why}"))
+        fault.why.as_ref().map(|why| format!("the scrub could not look at a part of the store: {why}"))
     }
 
     fn untold(&self) -> Vec<(ContractId, Vec<ChunkId>)> {

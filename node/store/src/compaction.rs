@@ -221,7 +221,7 @@ impl Shared {
 fn relocate(change: &mut Change<'_, '_>, (chunk, from, to): &Copied) -> Result<(), Broken> {
     let kept = match change.tables.find(change.txn, chunk)? {
         Some(Found::Live(place)) if place == *from => {
-            change.tables.chunks.put(change.txn, &chunk.0, &value::place(*to))?;
+            change.set(change.tables.chunks, &chunk.0, &value::place(*to))?;
             Kept::Live
         }
         Some(Found::Trash(Trashed { place, ends })) if place == *from => {

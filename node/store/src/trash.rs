@@ -143,7 +143,7 @@ fn let_go_of_some(change: &mut Change<'_, '_>, id: ContractId, trash_ends: u64) 
         hashes.push(item?.0.to_vec());
     }
     for key in hashes {
-        change.tables.hashes.delete(change.txn, &key)?;
+        change.unset(change.tables.hashes, &key)?;
     }
     Ok(())
 }

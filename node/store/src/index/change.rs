@@ -133,7 +133,7 @@ impl Change<'_, '_> {
         }
         for (level, block, hashes) in &new.hashes {
             let key = hashes_key(id, *level, *block);
-            self.tables.hashes.put(self.txn, &key, &value::hashes(hashes))?;
+            self.set(self.tables.hashes, &key, &value::hashes(hashes))?;
         }
         for chunk in &new.removed {
             self.unhold(chunk, id)?;
@@ -142,7 +142,7 @@ impl Change<'_, '_> {
             let key = holding_key(chunk, id);
             let bytes = value::held(Held { index: *index, lost: false, provided });
             let was_lost = self.tables.held(self.txn, chunk, id)?.is_some_and(|held| held.lost);
-            self.tables.holdings.put(self.txn, &key, &bytes)?;
+            self.set(self.tables.holdings, &key, &bytes)?;
             if was_lost {
                 self.note(Booked::Holdings, &key, Some(&bytes));
             }
@@ -159,7 +159,7 @@ impl Change<'_, '_> {
         if self.tables.held(self.txn, chunk, contract)?.is_some_and(|held| held.lost) {
             self.delete(Booked::Holdings, &key)?;
         } else {
-            self.tables.holdings.delete(self.txn, &key)?;
+            self.unset(self.tables.holdings, &key)?;
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Change<'_, '_> {
     fn move_places(&mut self, new: &NewRevision, in_trash: &[ChunkId]) -> Result<(), Broken> {
         for chunk in in_trash {
             if let Some(trashed) = self.untrash(chunk)? {
-                self.tables.chunks.put(self.txn, &chunk.0, &value::place(trashed.place))?;
+                self.set(self.tables.chunks, &chunk.0, &value::place(trashed.place))?;
                 self.moved(Move {
                     chunk: *chunk,
                     place: trashed.place,
@@ -192,7 +192,7 @@ impl Change<'_, '_> {
             } else if let Some(trashed) = self.untrash(chunk)? {
                 self.moved(Move { chunk: *chunk, place: trashed.place, from: Some(Kept::Trash), to: None });
             }
-            self.tables.chunks.put(self.txn, &chunk.0, &value::place(*place))?;
+            self.set(self.tables.chunks, &chunk.0, &value::place(*place))?;
             self.moved(Move { chunk: *chunk, place: *place, from: None, to: Some(Kept::Live) });
         }
         for chunk in &new.removed {
@@ -208,7 +208,7 @@ impl Change<'_, '_> {
         if !self.tables.provided(self.txn, chunk)?.is_empty() {
             return Ok(());
         }
-        self.tables.chunks.delete(self.txn, &chunk.0)?;
+        self.unset(self.tables.chunks, &chunk.0)?;
         if place.pack == NOWHERE {
             return Ok(());
         }
@@ -221,8 +221,8 @@ impl Change<'_, '_> {
 
     /// Writes where a chunk is in the trash; not into the book, which has the term alone.
     pub(crate) fn enter_trash(&mut self, chunk: &ChunkId, trashed: &Trashed) -> Result<(), Broken> {
-        self.tables.trash.put(self.txn, &chunk.0, &value::trashed(trashed))?;
-        self.tables.expiry.put(self.txn, &expiry_key(trashed.ends, chunk), &[])?;
+        self.set(self.tables.trash, &chunk.0, &value::trashed(trashed))?;
+        self.set(self.tables.expiry, &expiry_key(trashed.ends, chunk), &[])?;
         Ok(())
     }
 
@@ -247,7 +247,7 @@ impl Change<'_, '_> {
     pub(crate) fn untrash(&mut self, chunk: &ChunkId) -> Result<Option<Trashed>, Broken> {
         let Some(trashed) = self.tables.trashed(self.txn, chunk)? else { return Ok(None) };
         self.delete(Booked::Trash, &chunk.0)?;
-        self.tables.expiry.delete(self.txn, &expiry_key(trashed.ends, chunk))?;
+        self.unset(self.tables.expiry, &expiry_key(trashed.ends, chunk))?;
         Ok(Some(trashed))
     }
 }

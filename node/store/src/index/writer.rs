@@ -15,6 +15,7 @@ use heed::{MdbError, RwTxn};
 
 use super::journal::{self, Booked};
 use super::{Index, META, PACKS, TAIL, Table, Tables, damaged, value};
+use crate::disk::is_full;
 use crate::error::StoreError;
 use crate::figures::{Move, PackFigures};
 use crate::halt::Halt;
@@ -62,6 +63,9 @@ pub(crate) struct Change<'a, 'env> {
     moves: Vec<Move>,
     /// The tail must move on even if nothing else changes.
     moves_tail: bool,
+    /// Keys that it changes in the index, and bytes of their values.
+    keys: u64,
+    value_bytes: u64,
 }
 
 impl Change<'_, '_> {
@@ -75,16 +79,29 @@ impl Change<'_, '_> {
         }
     }
 
+    /// Writes a value into a table.
+    pub(crate) fn set(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Broken> {
+        self.keys += 1;
+        self.value_bytes += value.len() as u64;
+        Ok(table.put(self.txn, key, value)?)
+    }
+
+    /// Removes a key from a table; answers whether it was there.
+    pub(crate) fn unset(&mut self, table: Table, key: &[u8]) -> Result<bool, Broken> {
+        self.keys += 1;
+        Ok(table.delete(self.txn, key)?)
+    }
+
     /// Writes a value into a table and into the book.
     pub(crate) fn put(&mut self, table: Booked, key: &[u8], value: &[u8]) -> Result<(), Broken> {
-        self.table(table).put(self.txn, key, value)?;
+        self.set(self.table(table), key, value)?;
         self.note(table, key, Some(value));
         Ok(())
     }
 
     /// Removes a key from a table and from the book.
     pub(crate) fn delete(&mut self, table: Booked, key: &[u8]) -> Result<(), Broken> {
-        if self.table(table).delete(self.txn, key)? {
+        if self.unset(self.table(table), key)? {
             self.note(table, key, None);
         }
         Ok(())
@@ -102,7 +119,7 @@ impl Change<'_, '_> {
 
     /// Forgets a pack that is no more.
     pub(crate) fn forget_pack(&mut self, pack: u32) -> Result<(), Broken> {
-        self.tables.packs.delete(self.txn, &pack.to_be_bytes())?;
+        self.unset(self.tables.packs, &pack.to_be_bytes())?;
         // It may have the tail.
         self.moves_tail = true;
         Ok(())
@@ -129,7 +146,7 @@ impl Change<'_, '_> {
         }
         packs.entry(tail.pack).and_modify(|figures| figures.book_bytes += book_bytes);
         for (number, figures) in packs {
-            self.tables.packs.put(self.txn, &number.to_be_bytes(), &value::figures(&figures))?;
+            self.set(self.tables.packs, &number.to_be_bytes(), &value::figures(&figures))?;
         }
         Ok(())
     }
@@ -254,6 +271,10 @@ impl Scribe {
                 Err(Broken::Store(error @ StoreError::Full { .. })) => return Err(error),
                 Err(Broken::Store(error)) => return Err(self.halt.stop(error)),
                 Err(broken) if broken.is_map_full() => self.index.env.grow(),
+                Err(Broken::Lmdb(error)) if self.index.env.is_full(&error) => {
+                    let why = format_args!("the file system is full, free some of it; index: {error}");
+                    return Err(self.halt.stop(why));
+                }
                 Err(Broken::Lmdb(error)) => return Err(self.halt.stop(format_args!("index: {error}"))),
             };
             match full {
@@ -268,8 +289,15 @@ impl Scribe {
         self.index.env.make_room()?;
         let mut txn = self.index.env.write()?;
         let tables = &self.index.tables;
-        let mut change =
-            Change { tables, txn: &mut txn, book: Vec::new(), moves: Vec::new(), moves_tail: false };
+        let mut change = Change {
+            tables,
+            txn: &mut txn,
+            book: Vec::new(),
+            moves: Vec::new(),
+            moves_tail: false,
+            keys: 0,
+            value_bytes: 0,
+        };
         let mut done = 0;
         for job in jobs {
             job.run(&mut change)?;
@@ -278,7 +306,15 @@ impl Scribe {
                 break;
             }
         }
-        if change.book.is_empty() && change.moves.is_empty() && !change.moves_tail {
+        let is_recorded = !change.book.is_empty() || !change.moves.is_empty() || change.moves_tail;
+        if is_recorded || change.keys > 0 {
+            // Before anything is promised. What is written of the packs and of the tail is in the slack.
+            self.index.env.hold_room(change.keys, change.value_bytes).map_err(|error| {
+                let full = StoreError::Full { why: format!("for the index: {error}") };
+                if is_full(&error) { Broken::Store(full) } else { Broken::Lmdb(heed::Error::Io(error)) }
+            })?;
+        }
+        if !is_recorded {
             txn.commit()?;
             return Ok(done);
         }
@@ -301,9 +337,6 @@ impl Writer {
     /// Writes a value of the database `meta`, which is not part of the book.
     pub(crate) fn write_meta(&self, key: &'static [u8], bytes: Vec<u8>) -> Result<(), StoreError> {
         debug_assert!(key != TAIL, "{META} has the tail from the writer alone");
-        self.write(move |change| {
-            change.tables.meta.put(change.txn, key, &bytes)?;
-            Ok(())
-        })
+        self.write(move |change| change.set(change.tables.meta, key, &bytes))
     }
 }

@@ -2,16 +2,20 @@
 //! restart and a power cut; a full disk refuses and goes on, any other fault of a change stops the
 //! store, and no upkeep minds that one read failed.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use commonhold_format::statement::AuditOutcome;
+
 use super::people::{Chunk, additions, assert_accounts, chunk, deal};
 use super::simulated::{Fault, Kind, Simulated, scratch};
 use super::world::{World, compact, config};
-use crate::error::{PutError, ReadError, StoreError};
+use crate::error::{BookError, CommitError, PutError, ReadError, StoreError};
 use crate::opening::Setup;
 use crate::{Role, Stop, Store};
 
@@ -164,6 +168,80 @@ fn puts_leave_what_compaction_and_the_index_may_need() {
     disk.has(HEADROOM + 25_000);
     chunks[39].put(&store, &deal).unwrap();
     assert_accounts(&store);
+}
+
+/// Bytes that the file system has for the index in the test below.
+static INDEX_MAY_HAVE: AtomicU64 = AtomicU64::new(0);
+
+fn allocate_for_the_index(_: &File, to: u64) -> io::Result<()> {
+    if to <= INDEX_MAY_HAVE.load(Ordering::Relaxed) { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+}
+
+#[test]
+fn attack_41_an_index_without_space_refuses_before_it_writes_and_the_store_goes_on() {
+    const STEP: u64 = 256 << 10;
+    let dir = scratch();
+    let store = open(dir.path(), &Simulated::default());
+    let data = dir.path().join("index/data.mdb");
+    let deals = [deal(1).enter(&store, Role::Provider), deal(2).enter(&store, Role::Owner)];
+    {
+        let mut room = store.0.index.env.room.lock().unwrap();
+        (room.allocate, room.allocated) = (allocate_for_the_index, 0);
+    }
+    // Gives what a change needs and no more; it is refused until then, and never writes beyond it.
+    let mut refused = 0;
+    let mut go = |change: &dyn Fn() -> Result<(), StoreError>| {
+        loop {
+            let outcome = change();
+            assert!(store.failure().is_none(), "{:?}", store.failure());
+            let allocated = store.0.index.env.room.lock().unwrap().allocated;
+            let len = fs::metadata(&data).unwrap().len();
+            assert!(outcome.is_err() || len <= allocated, "{len} bytes, and space for {allocated}");
+            match outcome {
+                Ok(()) => return,
+                Err(StoreError::Full { why }) => assert!(why.contains("index"), "{why}"),
+                Err(error) => panic!("{error}"),
+            }
+            assert_accounts(&store);
+            refused += 1;
+            INDEX_MAY_HAVE.fetch_add(STEP, Ordering::Relaxed);
+        }
+    };
+    let failed = |error| match error {
+        CommitError::Failed(error) => error,
+        error => panic!("{error}"),
+    };
+    let chunks: Vec<Chunk> = (0..4000).map(|seed| chunk(seed, 8)).collect();
+    for (number, some) in chunks.chunks(500).enumerate() {
+        some.iter().for_each(|chunk| chunk.put(&store, &deals[0]).unwrap());
+        for deal in &deals {
+            go(&|| deal.try_commit(&store, &additions(some), &[]).map_err(failed));
+        }
+        let gone: Vec<u64> = (0..400).map(|at| number as u64 * 500 + at).collect();
+        go(&|| deals[0].try_commit(&store, &[], &gone).map_err(failed));
+        go(&|| {
+            let audited = store.audited(&deals[0].id, number as u64, AuditOutcome::Passed, [1; 32]);
+            audited.map_err(|error| match error {
+                BookError::Store(error) => error,
+                error => panic!("{error}"),
+            })
+        });
+        if number % 2 == 1 {
+            go(&|| store.empty_trash().map(|_| ()));
+        }
+        go(&|| store.compact(&Stop::default()).map(|_| ()));
+        go(&|| store.scrub(100_000, &Stop::default()).map(|_| ()));
+    }
+    assert!(refused > 8, "{refused}");
+    // What was refused is not there after all.
+    let told =
+        |store: &Store| deals.iter().map(|deal| super::people::root(store, &deal.id)).collect::<Vec<_>>();
+    let before = told(&store);
+    assert!(store.check(&Stop::default()).unwrap().findings.is_empty());
+    drop(store);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(crate::rebuild_index(&config(dir.path())).unwrap().findings, []);
+    assert_eq!(told(&open(dir.path(), &Simulated::default())), before);
 }
 
 #[test]
