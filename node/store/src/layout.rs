@@ -199,7 +199,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
 }
 
 /// Makes a folder that nobody else on this machine can look into: packs and index have the salt.
-fn private_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(folder)
 }
 

@@ -21,7 +21,7 @@ use crate::index::journal::{self, Booked};
 use crate::index::value::{self, expiry_key, hashes_key, holding_key};
 use crate::index::{CHUNKS, CONTRACTS, Held, Index, TRASH, Table, Trashed, unreadable};
 use crate::inventory::{BLOCK, rebuild_hashes};
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 use crate::opening::{files, read_header};
 use crate::pack::{Tail, pack_path};
 use crate::record::{NOWHERE, Place, Seal};
@@ -77,7 +77,7 @@ pub(crate) fn rebuild_from(config: &StoreConfig, disk: &dyn Disk) -> Result<Rebu
     if new.exists() {
         fs::remove_dir_all(&new).map_err(OpenError::io(&new))?;
     }
-    fs::create_dir(&new).map_err(OpenError::io(&new))?;
+    layout::private_folder(&new).map_err(OpenError::io(&new))?;
     let mut report = RebuildReport::default();
     {
         let index = Index::open(&new, REBUILD_MAP_LEN)?;
@@ -117,7 +117,7 @@ impl Rebuild<'_> {
         }
         let Some(seal) = seal else {
             if found.is_empty() {
-                let seal = Seal { store: layout.id(), salt: crate::layout::random(layout.dir())? };
+                let seal = Seal { store: layout.id(), salt: layout::random(layout.dir())? };
                 self.index.enter_seal(&seal)?;
                 return Ok(());
             }

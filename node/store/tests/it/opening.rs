@@ -211,8 +211,13 @@ fn nobody_else_can_look_into_the_folders_of_a_store() {
     let (made, there) = (dir.path().join("a/made"), dir.path().join("there"));
     fs::create_dir(&there).unwrap();
     fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
-    for store in [&made, &there] {
-        open(store);
+    for (store, lost) in [(&made, false), (&there, false), (&made, true)] {
+        if lost {
+            fs::remove_dir_all(store.join("index")).unwrap();
+            commonhold_store::rebuild_index(&StoreConfig::new(store, 1 << 30)).unwrap();
+        } else {
+            open(store);
+        }
         for folder in ["packs", "index"] {
             let mode = fs::metadata(store.join(folder)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o700, "{folder}");
