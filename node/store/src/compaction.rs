@@ -39,10 +39,15 @@ const REST_MAX: Duration = Duration::from_millis(250);
 /// Keys of the book that are written anew in one transaction, and that are remembered as done.
 const BATCH_KEYS: usize = 1024;
 const SEEN_KEYS_MAX: usize = 1 << 16;
-/// The book is compacted when its records take more than this
+/// The book is compacted when its records take more than this, or than one in so many bytes of a pack,
 const BOOK_BYTES_MIN: u64 = 64 << 20;
-/// and so many times what is in them counts.
+const BOOK_SHARE: u64 = 4;
+/// and so many times what is in them counts;
 const BOOK_GROWTH: u64 = 4;
+/// or, when little is free, when one in so many bytes of a pack counts no more.
+const BOOK_SHARE_PRESSED: u64 = 16;
+/// Less than this is never worth it, and more than compaction itself adds.
+const BOOK_BYTES_LEAST: u64 = 4 << 10;
 /// Chunks that cannot be read and are named by one compaction; the scrub finds the others.
 const ROT_MAX: usize = 4096;
 
@@ -102,9 +107,9 @@ impl Store {
     /// read and something in it is needed; the next call takes another pack.
     pub fn compact(&self, stop: &Stop) -> Result<Option<Compacted>, StoreError> {
         let store = &*self.0;
-        let _turn = store.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = store.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         store.halt.check()?;
-        let Some(pack) = store.worth_compacting()? else { return Ok(None) };
+        let Some(pack) = store.worth_compacting(&mut turn)? else { return Ok(None) };
         // From here on nothing is added to it.
         store.shelf.packs.close(pack);
         let work = Work {
@@ -122,24 +127,61 @@ impl Store {
     }
 }
 
+/// How the book is compacted: in rounds, each through the packs that are there when it begins.
+///
+/// What of a pack's book records counts no more is only estimated from the whole book, deletions among
+/// it that must be kept as long as a pack before them is. So what a round has copied is left alone until
+/// as much was written again as makes a round worth it.
+#[derive(Debug, Default)]
+pub(crate) struct BookRounds {
+    /// The first pack that is not of the round under way.
+    end: Option<u32>,
+    /// What the last round left, bytes of book records.
+    left: u64,
+}
+
+impl BookRounds {
+    fn end(&mut self, book_bytes: u64) {
+        *self = Self { end: None, left: book_bytes };
+    }
+}
+
 impl Shared {
-    fn worth_compacting(&self) -> Result<Option<u32>, StoreError> {
+    fn worth_compacting(&self, rounds: &mut BookRounds) -> Result<Option<u32>, StoreError> {
         let packs = &self.shelf.packs;
         if let Some(pack) = packs.damaged() {
             return Ok(Some(pack));
         }
         let figures = packs.figures();
         let free = self.allotted_bytes.saturating_sub(self.reserve_bytes + figures.all_bytes);
-        let share = if free < self.allotted_bytes / FREE_SHARE { DEAD_SHARE_PRESSED } else { DEAD_SHARE };
+        let is_pressed = free < self.allotted_bytes / FREE_SHARE;
+        let share = if is_pressed { DEAD_SHARE_PRESSED } else { DEAD_SHARE };
         if let Some(pack) = packs.most_dead(share) {
             return Ok(Some(pack));
         }
-        if figures.book_bytes > BOOK_BYTES_MIN
-            && figures.book_bytes > self.index.book_bytes()?.saturating_mul(BOOK_GROWTH)
-        {
-            return Ok(packs.most_book());
+        let book_bytes = figures.book_bytes;
+        let book_share = if is_pressed { BOOK_SHARE_PRESSED } else { BOOK_SHARE };
+        let min = (packs.pack_len_max / book_share).clamp(BOOK_BYTES_LEAST, BOOK_BYTES_MIN);
+        rounds.left = rounds.left.min(book_bytes);
+        if book_bytes <= min || (rounds.end.is_none() && book_bytes - rounds.left < min) {
+            return Ok(None);
         }
-        Ok(None)
+        let needed = self.index.book_bytes()?;
+        let superseded = book_bytes.saturating_sub(needed);
+        let is_worth_it = if is_pressed { superseded > min } else { book_bytes / BOOK_GROWTH > needed };
+        if !is_worth_it {
+            rounds.end(rounds.left);
+            return Ok(None);
+        }
+        let end = *rounds.end.get_or_insert_with(|| packs.next());
+        // What the operator lends is not exceeded, unless it is already because that was lowered.
+        let room = self.allotted_bytes.saturating_sub(figures.all_bytes);
+        let room = if room == 0 { u64::MAX } else { room };
+        let pack = packs.most_superseded(share, (superseded, book_bytes), end, room);
+        if pack.is_none() {
+            rounds.end(book_bytes);
+        }
+        Ok(pack)
     }
 
     /// Moves the index's mind to copies that were made; answers nothing of those that were moved or

@@ -156,8 +156,8 @@ struct Shared {
     index: Arc<Index>,
     book: Book,
     halt: Arc<Halt>,
-    /// One compaction, scrub or check at a time.
-    upkeep: std::sync::Mutex<()>,
+    /// One compaction, scrub or check at a time, and what compaction remembers.
+    upkeep: std::sync::Mutex<compaction::BookRounds>,
     allotted_bytes: u64,
     reserve_bytes: u64,
     trash_term_seconds: u64,

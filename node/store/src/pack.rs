@@ -31,6 +31,8 @@ pub(crate) const PACK_LEN_MIN: u64 = 4 << 20;
 const EARLY_SYNC_BYTES: u64 = 8 << 20;
 /// Less than one in so many of a pack's bytes are not worth a copy of the rest.
 const DEAD_MIN_SHARE: u64 = 64;
+/// Nor are less superseded bytes than this: compaction writes records of the book itself.
+const SUPERSEDED_MIN: u64 = 4 << 10;
 /// Space is taken on the disk in steps of this: writes are faster where it is there, and that it is
 /// not is noticed when nothing was promised yet.
 const ALLOCATION_STEP: u64 = 128 << 20;
@@ -581,13 +583,37 @@ impl Packs {
         }
     }
 
-    /// The pack of which the largest part is book records.
-    pub(crate) fn most_book(&self) -> Option<u32> {
+    /// The pack before number `end` that compaction frees the most with, when of all book records
+    /// `superseded` bytes in `all` are needed no more, if that is at least one in `share` of it and what
+    /// is copied of it is at most `room`.
+    pub(crate) fn most_superseded(
+        &self,
+        share: u64,
+        (superseded, all): (u64, u64),
+        end: u32,
+        room: u64,
+    ) -> Option<u32> {
         let state = self.state();
-        let packs = state.packs.iter().filter(|(_, pack)| pack.is_idle());
-        let book =
-            |pack: &Pack| u128::from(pack.figures.book_bytes) * 1_000_000 / u128::from(pack.len.max(1));
-        packs.max_by_key(|(_, pack)| book(pack)).map(|(number, _)| *number)
+        let gain = |pack: &Pack| {
+            let book = u128::from(pack.figures.book_bytes) * u128::from(superseded) / u128::from(all.max(1));
+            pack.dead_bytes() + u64::try_from(book).unwrap_or(u64::MAX)
+        };
+        let worth = |pack: &Pack| {
+            let gain = gain(pack);
+            pack.is_idle()
+                && gain >= (self.pack_len_max / DEAD_MIN_SHARE).max(SUPERSEDED_MIN)
+                && gain.saturating_mul(share) >= pack.len
+                && pack.len.saturating_sub(gain) <= room
+        };
+        let packs = state.packs.range(..end).filter(|(_, pack)| pack.figures.book_bytes > 0 && worth(pack));
+        // In parts per million of the pack.
+        let part = |pack: &Pack| u128::from(gain(pack)) * 1_000_000 / u128::from(pack.len.max(1));
+        packs.max_by_key(|(_, pack)| part(pack)).map(|(number, _)| *number)
+    }
+
+    /// The number of the next pack: it and those behind it are not begun yet.
+    pub(crate) fn next(&self) -> u32 {
+        self.state().next
     }
 
     /// Leaves a pack out of compaction as long as anything is kept in it.

@@ -165,11 +165,12 @@ impl Index {
         Ok(self.meta(SCRUB, value::to_scrub)?.unwrap_or_default())
     }
 
-    /// Bytes that the tables of the book take in the index.
+    /// Bytes that the tables of the book take in the index, but for the holdings, of which the book has
+    /// few.
     pub(crate) fn book_bytes(&self) -> Result<u64, StoreError> {
         self.read(|tables, txn| {
             let mut bytes = 0;
-            let booked = [tables.trash, tables.holdings, tables.contracts, tables.entries, tables.segments];
+            let booked = [tables.trash, tables.contracts, tables.entries, tables.segments];
             for table in booked {
                 let stat = table.stat(txn).map_err(unreadable)?;
                 let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;

@@ -9,6 +9,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use commonhold_format::code::Code;
+use commonhold_format::ids::{ChunkId, NodeId};
+use commonhold_format::segment::Segment;
+use commonhold_format::statement::AuditOutcome;
 use commonhold_format::tree::{leaf_hash, verify_path};
 
 use super::people::{Chunk, ENDS, additions, assert_accounts, chunk, deal, entries};
@@ -371,4 +375,112 @@ fn compaction_goes_in_small_batches_within_its_reserve_and_no_put_waits_for_them
     assert_accounts(&store);
     let kept = (0..).zip(&chunks).filter(|(at, _)| !removed.contains(at));
     kept.for_each(|(_, chunk)| chunk.assert_held(&store));
+}
+
+/// Bytes of all packs.
+fn taken(dir: &Path) -> u64 {
+    let packs = std::fs::read_dir(dir.join("packs")).unwrap();
+    packs.map(|pack| pack.unwrap().metadata().map_or(0, |pack| pack.len())).sum()
+}
+
+#[test]
+fn attack_41_the_book_of_a_full_disk_does_not_eat_the_reserve() {
+    const PACK_LEN: u64 = 1 << 20;
+    const ALLOTTED: u64 = 8 * PACK_LEN;
+    let dir = scratch();
+    let disk = Simulated::default();
+    let store = open(dir.path(), |setup, config| {
+        setup.disk = Arc::new(disk.clone());
+        setup.pack_len_max = Some(PACK_LEN);
+        config.allotted_bytes = ALLOTTED;
+    });
+    let deal = deal(1).enter(&store, Role::Provider);
+    let mut chunks = Vec::new();
+    loop {
+        let next = chunk(chunks.len() as u64, 20_000 + chunks.len());
+        match next.put(&store, &deal) {
+            Ok(()) => chunks.push(next),
+            Err(PutError::QuotaReached { .. }) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    deal.commit(&store, &additions(&chunks), &[]);
+    let most = Arc::new(AtomicU64::new(0));
+    disk.watch({
+        let (most, folder) = (most.clone(), dir.path().to_owned());
+        move |_, after| {
+            if after {
+                most.fetch_max(taken(&folder), Ordering::Relaxed);
+            }
+        }
+    });
+    let (mut written, mut deleted) = (0, 0);
+    for number in 1..=2000u64 {
+        let book = store.usage().book_bytes;
+        store.audited(&deal.id, number, AuditOutcome::Passed, [3; 32]).unwrap();
+        let (receipt, note) = deal.receipt(number);
+        store.receipt(&deal.id, &receipt, &note).unwrap();
+        written += store.usage().book_bytes - book;
+        if number % 20 == 0 {
+            let mut rounds = 0;
+            while let Some(done) = store.compact(&Stop::default()).unwrap() {
+                (rounds, deleted) = (rounds + 1, deleted + done.deleted_bytes);
+                assert!(rounds < 20 && done.deleted_bytes > 0);
+            }
+            assert_accounts(&store);
+            assert!(store.usage().excess_bytes < PACK_LEN / 4, "{number}: {:?}", store.usage());
+        }
+    }
+    disk.watch_no_more();
+    // Several times what the reserve could have taken.
+    assert!(written > 3 * PACK_LEN && deleted > 3 * PACK_LEN, "{written}, {deleted}");
+    let most = most.load(Ordering::Relaxed);
+    assert!(most <= ALLOTTED, "{most} of {ALLOTTED}");
+    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+    assert!(store.check(&Stop::default()).unwrap().findings.is_empty());
+    let before = store.contract(&deal.id).unwrap();
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let config = StoreConfig::new(dir.path(), ALLOTTED);
+    assert_eq!(crate::rebuild_index(&config).unwrap().findings, []);
+    assert_eq!(open(dir.path(), |_, _| {}).contract(&deal.id).unwrap(), before);
+}
+
+#[test]
+fn the_book_is_not_compacted_again_and_again_for_deletions_that_must_be_kept() {
+    let dir = scratch();
+    let set = |_: &mut Setup, config: &mut StoreConfig| config.allotted_bytes = 17 << 16;
+    let store = open(dir.path(), set);
+    let deal = deal(1).enter(&store, Role::Provider);
+    // The first packs are nearly all chunks, so that they stay.
+    let chunks: Vec<Chunk> = (0..14).map(|seed| chunk(seed, 60_000)).collect();
+    deal.keep(&store, &chunks);
+    let mut compacted = 0;
+    for round in 0..40u8 {
+        let segments: Vec<Segment> = (0..50u8).map(|number| segment([round, number])).collect();
+        segments.iter().for_each(|segment| store.put_segment(segment).unwrap());
+        store.remove_segments(&segments.iter().map(Segment::id).collect::<Vec<_>>()).unwrap();
+        let mut packs = 0;
+        while let Some(done) = store.compact(&Stop::default()).unwrap() {
+            packs += 1;
+            assert!(packs < 40 && done.deleted_bytes > 0, "{packs}: {:?}", store.usage());
+        }
+        compacted += packs;
+        // There is nothing to do until something changes.
+        assert_eq!(store.compact(&Stop::default()).unwrap(), None);
+    }
+    let usage = store.usage();
+    assert!(compacted > 3 && usage.book_bytes > 2000 * 39, "{compacted}, {usage:?}");
+    assert_accounts(&store);
+    chunks.iter().for_each(|chunk| chunk.assert_held(&store));
+}
+
+fn segment(seed: [u8; 2]) -> Segment {
+    let id = |at: u8| [[seed[0], seed[1], at, 1]; 8].as_flattened().try_into().unwrap();
+    Segment {
+        code: Code::new(2, 6).unwrap(),
+        len: 1000,
+        chunks: (0..6).map(|at| ChunkId(id(at))).collect(),
+        holders: (0..6).map(|at| NodeId(id(at))).collect(),
+    }
 }
