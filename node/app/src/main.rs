@@ -21,6 +21,7 @@ mod loss;
 mod money;
 mod node;
 mod owner;
+mod policies;
 mod progress;
 mod provider;
 mod rules;

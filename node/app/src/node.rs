@@ -33,6 +33,7 @@ use crate::directory::Directory;
 use crate::hourly::Hourly;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
+use crate::policies::Policies;
 use crate::provider::{DamageReport, Provider, RECEIPTS_PER_HOUR_MAX};
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
@@ -87,6 +88,8 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let config = home.config.clone();
     let party = Arc::new(home.root.party_key());
     let places = home.places.clone();
+
+    let policies = Policies::built_in();
 
     let api_address = config.api.listen.0;
     let listener = tokio::net::TcpListener::bind(api_address).await.with_context(|| {
@@ -234,6 +237,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             net: net.clone(),
             party: party.clone(),
             directory: directory.clone(),
+            policies: policies.clone(),
             config: config.owner.clone(),
             keep_evidence_seconds: config.ledger.keep_evidence.0,
             places: places.clone(),
@@ -364,6 +368,7 @@ struct OwnerOpening {
     net: Net,
     party: Arc<PartyKey>,
     directory: Directory,
+    policies: Policies,
     config: OwnerConfig,
     keep_evidence_seconds: u64,
     places: Places,
@@ -381,6 +386,7 @@ impl OwnerOpening {
             self.net.clone(),
             self.party.clone(),
             self.directory.clone(),
+            self.policies.clone(),
             self.config.clone(),
             self.places.evidence(),
         ));

@@ -9,8 +9,9 @@ use std::collections::HashSet;
 
 use commonhold_format::code::Code;
 use commonhold_format::ids::NodeId;
+use commonhold_format::policy::{Moment, Policy, Purpose};
 
-use crate::placement::{Apart, Candidate, rank};
+use crate::placement::{Candidate, Need, Placing};
 
 /// How a segment stands, from safe to gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,57 +81,71 @@ pub fn repair_order<T>(segments: &mut [T], state: impl Fn(&T) -> (Code, u8)) {
     });
 }
 
+/// What a repair needs beside the segment's holders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mending<'a> {
+    /// When it is asked.
+    pub now: Moment,
+    /// The segment's code.
+    pub code: Code,
+    /// Bytes that each new holder must have free.
+    pub chunk_len: u64,
+    /// Fresh for each segment, see [`Placing::new`].
+    pub seed: &'a [u8; 32],
+}
+
 /// Where each missing chunk goes: one answer for each index of `missing`, in that order; `None` when
-/// no provider may take it, and nothing is relaxed to find one.
+/// the policy names nobody who may take it, and nothing is relaxed to find one.
 ///
-/// A damaged chunk goes back to the node that damaged it, when that node is among `candidates` and
-/// would get new data: it holds nothing else of the segment, and its contract stands. Every other one
-/// goes to a new node by [`rank`]. `holders` are the views from which `missing` was derived, `good`
-/// the candidates that hold the chunks that are not missing (also those out of reach for the moment,
-/// as far as their party and subnet are known), `candidates` all that can be reached now.
+/// The policy ranks; of the first as many as chunks are missing, whoever lost one of them gets that
+/// one back: it holds nothing else of the segment, and its contract stands. The default ranks those
+/// first. `holders` are the views from which `missing` was derived, `good` the candidates that hold
+/// the chunks that are not missing (also those out of reach for the moment, as far as their party and
+/// subnet are known), `candidates` all that can be reached now.
 pub fn repair_targets(
     missing: &[u8],
     holders: &[HolderView],
     good: &[Candidate],
     candidates: &[Candidate],
-    chunk_len: u64,
-    seed: &[u8; 32],
+    mending: &Mending<'_>,
+    policy: &dyn Policy,
 ) -> Vec<(u8, Option<NodeId>)> {
-    let mut apart = Apart::from_taken(good);
-    let mut taken = good.to_vec();
-    let mut targets: Vec<(u8, Option<NodeId>)> = Vec::with_capacity(missing.len());
-    for &index in missing {
-        let back = holders
-            .iter()
-            .filter(|holder| holder.index == index && holder.lost)
-            .filter_map(|holder| sole(candidates, &holder.node))
-            .find(|candidate| {
-                candidate.free_bytes >= chunk_len
-                    && candidate.standing.takes_new_data()
-                    && apart.admit(candidate)
-            });
-        taken.extend(back.cloned());
-        targets.push((index, back.map(|candidate| candidate.node)));
-    }
     // A holder of an intact chunk gets no second one, even when `good` leaves it out.
     let intact: HashSet<NodeId> = holders
         .iter()
         .filter(|holder| !holder.lost && !missing.contains(&holder.index))
         .map(|holder| holder.node)
         .collect();
-    let fresh: Vec<Candidate> =
+    let free: Vec<Candidate> =
         candidates.iter().filter(|candidate| !intact.contains(&candidate.node)).cloned().collect();
-    let mut ranked = rank(&fresh, &taken, chunk_len, seed).into_iter();
+    let lost_by = |node: &NodeId| {
+        let lost = holders.iter().filter(|it| it.lost && it.node == *node).map(|it| it.index);
+        lost.filter(|index| missing.contains(index)).min()
+    };
+    let need = Need {
+        now: mending.now,
+        purpose: Purpose::Repair,
+        code: mending.code,
+        holders: missing.len(),
+        chunk_len: mending.chunk_len,
+    };
+    let mut ranked = Placing::new(&free, good, &need, mending.seed, lost_by).holders(policy);
+    ranked.truncate(missing.len());
+    let (back, fresh): (Vec<NodeId>, Vec<NodeId>) =
+        ranked.into_iter().partition(|node| lost_by(node).is_some());
+    let mut targets: Vec<(u8, Option<NodeId>)> = missing.iter().map(|index| (*index, None)).collect();
+    let mut others = Vec::new();
+    for node in back {
+        let own = targets.iter_mut().find(|(index, _)| Some(*index) == lost_by(&node));
+        match own {
+            Some((_, target @ None)) => *target = Some(node),
+            // Two lost the same chunk.
+            _ => others.push(node),
+        }
+    }
+    let mut rest = others.into_iter().chain(fresh);
     for (_, target) in targets.iter_mut().filter(|(_, target)| target.is_none()) {
-        *target = ranked.next();
+        *target = rest.next();
     }
     targets
-}
-
-/// The candidate with this node, chosen without regard to the order of candidates.
-fn sole<'a>(candidates: &'a [Candidate], node: &NodeId) -> Option<&'a Candidate> {
-    candidates
-        .iter()
-        .filter(|candidate| candidate.node == *node)
-        .min_by_key(|candidate| (candidate.party, candidate.subnet, candidate.free_bytes))
 }

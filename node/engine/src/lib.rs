@@ -14,4 +14,5 @@ pub mod claim;
 pub mod credit;
 pub mod durability;
 pub mod placement;
+pub mod policy;
 pub mod settlement;

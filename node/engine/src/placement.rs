@@ -1,20 +1,24 @@
 //! Which code a segment gets and which providers get its chunks (spec/engine.md, "Placement").
 //!
-//! Invariant: what [`rank`] returns never has two nodes of one party or of one subnet, also against
-//! the nodes that are taken already, and nobody in it lacks the room. Nothing is relaxed when there
-//! are too few. What it is not: a check that a party is who it says it is, or that two parties are
-//! two people.
+//! A placement policy is asked through [`Placing`], which applies afterwards what no policy may bend.
+//!
+//! Invariant: what [`Placing::holders`] returns never has two nodes of one party or of one subnet, also
+//! against the nodes that are taken already, and nobody in it lacks the room. Nothing is relaxed when
+//! there are too few. What it is not: a check that a party is who it says it is, or that two parties
+//! are two people.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use commonhold_format::code::Code;
 use commonhold_format::ids::{NodeId, PartyId};
+use commonhold_format::policy::{self, ChooseCode, Moment, Policy, Purpose, Rank};
 use commonhold_format::statement::Prices;
 use commonhold_format::tree::leaf_hash;
 
-use crate::audit::Standing;
+use crate::audit::{Standing, State};
 use crate::chance::minus_log2;
+use crate::policy::BuiltIn;
 
 /// Free space beyond this counts no more when providers are ranked: 1 TiB. Free space is a claim
 /// that costs nothing, so it must not draw everything to whoever claims most.
@@ -88,37 +92,58 @@ pub struct Candidate {
     pub party: PartyId,
     /// Bytes that it says are free.
     pub free_bytes: u64,
-    /// What it asks. Not weighed by [`rank`].
+    /// What it asks. Not weighed by the default policy.
     pub prices: Prices,
-    /// Round trip in milliseconds. Not weighed by [`rank`]: near providers tend to fail together.
+    /// Round trip in milliseconds. Not weighed by the default policy: near providers tend to fail together.
     pub latency_ms: u32,
     /// How it stands with this owner.
     pub standing: Standing,
     /// Its subnet, see [`subnet_of`]; `None` is exempt from the rule of one per subnet.
     pub subnet: Option<Subnet>,
+    /// Where it says that it is: 256 · first letter + second of an ISO 3166 code; 0 when it does not.
+    pub region: u32,
 }
 
-/// There are too few providers for the smallest code.
+/// There are too few providers for the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{have} providers can be used and {need} are needed: wait for more providers, or run one")]
 pub struct TooFewProviders {
     /// Providers that could each take a chunk.
     pub have: usize,
-    /// Providers that the smallest code needs.
+    /// Providers that the code needs.
     pub need: usize,
 }
 
-/// The default code for a network in which `providers` could each take a chunk: 2 of 6 up to 29,
-/// 10 of 30 up to 59, 20 of 60 beyond. Count those that [`rank`] would return: distinct parties and
-/// subnets, with room.
+/// The code that the policy gives the segments of a file, when `candidates` are all who could hold
+/// chunks.
 ///
 /// # Errors
-/// [`TooFewProviders`] below 6.
-pub fn choose_code(providers: usize) -> Result<Code, TooFewProviders> {
+/// [`TooFewProviders`] when not each chunk could have a party and a subnet of its own.
+pub fn choose_code(
+    candidates: &[Candidate],
+    policy: &dyn Policy,
+    now: Moment,
+) -> Result<Code, TooFewProviders> {
+    let all = Need { now, purpose: Purpose::Use, code: default_code(0), holders: 0, chunk_len: 1 };
+    let placing = Placing::new(candidates, &[], &all, &[0; 32], |_| None);
+    let apart = placing.holders(&BuiltIn);
+    let have = apart.len();
+    let apart: HashSet<NodeId> = apart.into_iter().collect();
+    let listed = placing.nodes.iter().zip(&placing.question.candidates);
+    let candidates: Vec<_> =
+        listed.filter(|(it, _)| apart.contains(&it.node)).map(|(_, it)| it.clone()).collect();
+    let code = policy.ask(ChooseCode { now, candidates });
+    let code = code.code().expect("a checked code is one");
+    let need = usize::from(code.n());
+    if have < need { Err(TooFewProviders { have, need }) } else { Ok(code) }
+}
+
+/// The default code for a network in which `providers` could each take a chunk: 2 of 6 up to 29,
+/// 10 of 30 up to 59, 20 of 60 beyond.
+pub fn default_code(providers: usize) -> Code {
     let fits = |(_, n): &&(u8, u8)| usize::from(*n) <= providers;
-    let too_few = TooFewProviders { have: providers, need: usize::from(CODES[0].1) };
-    let (k, n) = CODES.iter().rev().find(fits).ok_or(too_few)?;
-    Ok(Code::new(*k, *n).expect("every default code is within the bounds of codes"))
+    let (k, n) = CODES.iter().rev().find(fits).unwrap_or(&CODES[0]);
+    Code::new(*k, *n).expect("every default code is within the bounds of codes")
 }
 
 /// Receipts that a segment needs before it is called stored: k and three quarters of the parity,
@@ -130,25 +155,131 @@ pub fn stored_threshold(code: Code) -> u8 {
     code.k() + (3 * parity).div_ceil(4) as u8
 }
 
-/// Orders the providers that may take one chunk of `chunk_len` bytes each, best first: at most one
-/// for each node, party and subnet, none that shares one with `taken`, all with room and with a
-/// standing that allows new data.
-///
-/// The order is a weighted draw: a provider comes first with a probability proportional to its free
-/// space (up to [`FREE_WEIGHT_BYTES_MAX`]) times [`Standing::weight`]. It depends on the seed and the
-/// set of candidates, not on their order. Draw a fresh seed for each segment; whoever knows it
-/// beforehand could choose a key that ranks well. O(n log n).
+/// What is to be placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// When it is asked.
+    pub now: Moment,
+    /// What for.
+    pub purpose: Purpose,
+    /// The segment's code.
+    pub code: Code,
+    /// Holders that are wanted.
+    pub holders: usize,
+    /// Bytes that each of them must have free.
+    pub chunk_len: u64,
+}
+
+/// One question to a placement policy about the chunks of one segment, and what its numbers mean.
+pub struct Placing<'a> {
+    nodes: Vec<&'a Candidate>,
+    taken: &'a [Candidate],
+    question: Rank,
+}
+
+impl<'a> Placing<'a> {
+    /// Who may take a chunk: with room, and with a standing that allows new data. `taken` hold other
+    /// chunks of the segment, and `lost` says which one somebody lost, from 0.
+    ///
+    /// The question depends on the seed and the set of candidates, not on their order. Draw a fresh
+    /// seed for each segment; whoever knows it beforehand could choose a key that draws well. Of more
+    /// candidates than [`policy::LIST_LEN_MAX`] those with the smallest lots are asked about.
+    pub fn new(
+        candidates: &'a [Candidate],
+        taken: &'a [Candidate],
+        need: &Need,
+        seed: &[u8; 32],
+        lost: impl Fn(&NodeId) -> Option<u8>,
+    ) -> Self {
+        let fits = |it: &&Candidate| it.free_bytes >= need.chunk_len && it.standing.takes_new_data();
+        let mut drawn: Vec<(u64, &Candidate)> =
+            candidates.iter().filter(fits).map(|it| (lot(&it.node, seed), it)).collect();
+        if drawn.len() > policy::LIST_LEN_MAX {
+            drawn.sort_unstable_by_key(|(lot, it)| (*lot, it.node));
+            drawn.truncate(policy::LIST_LEN_MAX);
+        }
+        drawn.sort_by_key(|(_, it)| (it.node, it.party, it.subnet, it.free_bytes));
+        let (mut operators, mut subnets) = (Numbers::default(), Numbers::default());
+        let mut show = |it: &Candidate, lot: u64| policy::Candidate {
+            node: it.node.into(),
+            party: it.party.into(),
+            operator: operators.of(it.party),
+            subnet: it.subnet.map_or(0, |subnet| subnets.of(subnet)),
+            region: it.region,
+            standing: match it.standing.state() {
+                State::Good => policy::Standing::Good,
+                _ => policy::Standing::Probation,
+            },
+            audits_passed: it.standing.passed(),
+            audits_failed: it.standing.failed(),
+            latency_ms: it.latency_ms,
+            returning: lost(&it.node).map_or(0, |index| u32::from(index) + 1),
+            free_bytes: it.free_bytes,
+            prices: it.prices,
+            lot,
+        };
+        let question = Rank {
+            now: need.now,
+            purpose: need.purpose,
+            code: need.code.into(),
+            holders: u32::try_from(need.holders).unwrap_or(u32::MAX),
+            chunk_len: u32::try_from(need.chunk_len).unwrap_or(u32::MAX),
+            taken: taken.iter().map(|it| show(it, 0)).collect(),
+            candidates: drawn.iter().map(|(lot, it)| show(it, *lot)).collect(),
+        };
+        Self { nodes: drawn.into_iter().map(|(_, it)| it).collect(), taken, question }
+    }
+
+    /// What the policy is asked.
+    pub fn question(&self) -> &Rank {
+        &self.question
+    }
+
+    /// The policy's holders, best first: at most one for each node, party and subnet, none that shares
+    /// one with those that are taken. More than are wanted are spares.
+    pub fn holders(&self, policy: &dyn Policy) -> Vec<NodeId> {
+        self.walk(&policy.ask(self.question.clone()))
+    }
+
+    /// Walks down a ranking and takes whoever is apart from those before.
+    fn walk(&self, ranking: &[u32]) -> Vec<NodeId> {
+        let mut apart = Apart::from_taken(self.taken);
+        let ranked = ranking.iter().filter_map(|position| self.nodes.get(*position as usize));
+        ranked.filter(|candidate| apart.admit(candidate)).map(|it| it.node).collect()
+    }
+}
+
+/// Orders the providers that may take one chunk of `chunk_len` bytes each by the default policy, best
+/// first: [`Placing`] for a new segment.
 pub fn rank(candidates: &[Candidate], taken: &[Candidate], chunk_len: u64, seed: &[u8; 32]) -> Vec<NodeId> {
-    let mut drawn: Vec<(Draw, &Candidate)> = candidates
-        .iter()
-        .filter(|candidate| candidate.free_bytes >= chunk_len && candidate.standing.takes_new_data())
-        .map(|candidate| (Draw::new(candidate, seed), candidate))
-        .collect();
-    drawn.sort_by(|(a, x), (b, y)| {
-        a.cmp_to(b).then_with(|| (x.node, x.party, x.subnet).cmp(&(y.node, y.party, y.subnet)))
-    });
-    let mut apart = Apart::from_taken(taken);
-    drawn.into_iter().filter(|(_, candidate)| apart.admit(candidate)).map(|(_, it)| it.node).collect()
+    let (now, purpose) = (Moment::default(), Purpose::Use);
+    let need = Need { now, purpose, code: default_code(0), holders: 0, chunk_len };
+    Placing::new(candidates, taken, &need, seed, |_| None).holders(&BuiltIn)
+}
+
+/// Numbers from 1 for things that may be the same.
+struct Numbers<T>(BTreeMap<T, u32>);
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Ord> Numbers<T> {
+    fn of(&mut self, thing: T) -> u32 {
+        let next = self.0.len() as u32 + 1;
+        *self.0.entry(thing).or_insert(next)
+    }
+}
+
+/// A node's lot under a seed: an exponentially distributed number. The smallest lot / weight comes
+/// first, which makes the chance of being first proportional to the weight.
+fn lot(node: &NodeId, seed: &[u8; 32]) -> u64 {
+    let hash = leaf_hash(&[RANK_DOMAIN, seed, node.as_bytes()].concat());
+    let mut draw = [0; 8];
+    draw.copy_from_slice(&hash[..8]);
+    minus_log2(u64::from_be_bytes(draw))
 }
 
 /// What keeps the holders of one segment apart.
@@ -179,31 +310,5 @@ impl Apart {
             self.subnets.extend(candidate.subnet);
         }
         !shared
-    }
-}
-
-/// A candidate's lot: an exponentially distributed number over a weight. The smallest comes first,
-/// which makes the chance of being first proportional to the weight.
-struct Draw {
-    lot: u64,
-    weight: u128,
-}
-
-impl Draw {
-    fn new(candidate: &Candidate, seed: &[u8; 32]) -> Self {
-        let input = [RANK_DOMAIN, seed, candidate.node.as_bytes()].concat();
-        let hash = leaf_hash(&input);
-        let mut draw = [0; 8];
-        draw.copy_from_slice(&hash[..8]);
-        let free = candidate.free_bytes.clamp(1, FREE_WEIGHT_BYTES_MAX);
-        Self {
-            lot: minus_log2(u64::from_be_bytes(draw)),
-            weight: u128::from(free) * u128::from(candidate.standing.weight().max(1)),
-        }
-    }
-
-    /// Compares lot / weight without dividing. A lot has 39 bits, a weight at most 49.
-    fn cmp_to(&self, other: &Self) -> std::cmp::Ordering {
-        (u128::from(self.lot) * other.weight).cmp(&(u128::from(other.lot) * self.weight))
     }
 }

@@ -6,9 +6,14 @@ mod people;
 use std::collections::HashSet;
 
 use commonhold_engine::audit::Standing;
-use commonhold_engine::durability::{Health, HolderView, assess, missing, repair_order, repair_targets};
+use commonhold_engine::durability::{
+    Health, HolderView, Mending, assess, missing, repair_order, repair_targets,
+};
 use commonhold_engine::placement::{Candidate, Subnet};
+use commonhold_engine::policy::BuiltIn;
 use commonhold_format::code::Code;
+use commonhold_format::ids::NodeId;
+use commonhold_format::policy::Moment;
 use commonhold_format::statement::AuditOutcome;
 use people::{DAY, NOON, candidate, candidates, node};
 use proptest::prelude::*;
@@ -24,6 +29,20 @@ fn holder(index: u8, number: u16, last_seen: Option<u64>, lost: bool) -> HolderV
 /// Six holders that were all just seen.
 fn six() -> Vec<HolderView> {
     (0..6).map(|index| holder(index, index.into(), Some(NOON), false)).collect()
+}
+
+/// By the default policy.
+fn placed(
+    missing: &[u8],
+    holders: &[HolderView],
+    good: &[Candidate],
+    candidates: &[Candidate],
+    chunk_len: u64,
+    seed: &[u8; 32],
+) -> Vec<(u8, Option<NodeId>)> {
+    let (now, code) = (Moment::default(), Code::new(2, 6).unwrap());
+    let mending = Mending { now, code, chunk_len, seed };
+    repair_targets(missing, holders, good, candidates, &mending, &BuiltIn)
 }
 
 #[test]
@@ -92,7 +111,7 @@ fn a_damaged_chunk_goes_back_to_its_node_and_others_to_new_ones() {
     let all: Vec<Candidate> = [0, 1, 4, 5, 10, 11, 12].map(|n| candidate(n, n, 1 << 30, None)).into();
     let good: Vec<Candidate> = [0, 4, 5].map(|n| candidate(n, n, 1 << 30, None)).into();
     let gone = missing(code(2, 6), &holders, DAY, NOON);
-    let targets = repair_targets(&gone, &holders, &good, &all, 1000, &[1; 32]);
+    let targets = placed(&gone, &holders, &good, &all, 1000, &[1; 32]);
     assert_eq!(targets[0], (1, Some(node(1))));
     let rest: HashSet<_> = targets[1..].iter().map(|(_, target)| target.unwrap()).collect();
     assert_eq!(rest.len(), 2);
@@ -106,7 +125,7 @@ fn a_damaged_chunk_does_not_go_back_to_a_node_without_room_or_standing() {
     let good: Vec<Candidate> = [0, 2, 3, 4, 5].map(|n| candidate(n, n, 1 << 30, None)).into();
     let targets = |again: Candidate, others: &[Candidate]| {
         let all = [&[again], others].concat();
-        repair_targets(&[1], &holders, &good, &all, 1000, &[1; 32])
+        placed(&[1], &holders, &good, &all, 1000, &[1; 32])
     };
     let fine = candidate(1, 1, 1000, None);
     let full = candidate(1, 1, 999, None);
@@ -133,16 +152,16 @@ fn nothing_is_relaxed_when_providers_are_short() {
         candidate(11, 0, 1 << 30, None),
         candidate(12, 12, 5, None),
     ]);
-    let targets = repair_targets(&[4, 5], &holders, &good, &all, 1000, &[1; 32]);
+    let targets = placed(&[4, 5], &holders, &good, &all, 1000, &[1; 32]);
     assert_eq!(targets, [(4, Some(node(10))), (5, None)]);
-    assert_eq!(repair_targets(&[4, 5], &holders, &good, &good, 1000, &[1; 32]), [(4, None), (5, None)]);
+    assert_eq!(placed(&[4, 5], &holders, &good, &good, 1000, &[1; 32]), [(4, None), (5, None)]);
 }
 
 #[test]
 fn a_holder_that_was_left_out_of_the_good_ones_gets_no_second_chunk() {
     let holders: Vec<HolderView> = six()[..5].to_vec();
     let all: Vec<Candidate> = (0..5).map(|n| candidate(n, n, 1 << 30, None)).collect();
-    assert_eq!(repair_targets(&[5], &holders, &[], &all, 1000, &[1; 32]), [(5, None)]);
+    assert_eq!(placed(&[5], &holders, &[], &all, 1000, &[1; 32]), [(5, None)]);
 }
 
 #[test]
@@ -153,7 +172,7 @@ fn a_subnet_that_moved_together_is_seen() {
     holders[1].lost = true;
     let good = [candidate(0, 0, 1 << 30, subnet)];
     let all = [candidate(0, 0, 1 << 30, subnet), candidate(1, 1, 1 << 30, subnet)];
-    assert_eq!(repair_targets(&[1], &holders, &good, &all, 1000, &[1; 32]), [(1, None)]);
+    assert_eq!(placed(&[1], &holders, &good, &all, 1000, &[1; 32]), [(1, None)]);
 }
 
 fn views(n: u8) -> impl Strategy<Value = Vec<HolderView>> {
@@ -191,7 +210,7 @@ proptest! {
     }
 
     #[test]
-    fn targets_keep_holders_apart_and_do_not_depend_on_order(
+    fn placed_keep_holders_apart_and_do_not_depend_on_order(
         all in candidates(0..30),
         holders in views(12),
         chunk_len in 0_u64..2_000_000,
@@ -204,7 +223,7 @@ proptest! {
             .filter(|it| holders.iter().any(|h| h.node == it.node && !h.lost && !gone.contains(&h.index)))
             .cloned()
             .collect();
-        let targets = repair_targets(&gone, &holders, &good, &all, chunk_len, &seed);
+        let targets = placed(&gone, &holders, &good, &all, chunk_len, &seed);
         prop_assert_eq!(targets.iter().map(|(index, _)| *index).collect::<Vec<_>>(), gone.clone());
         let mut parties: HashSet<_> = good.iter().map(|it| it.party).collect();
         let mut subnets: HashSet<_> = good.iter().filter_map(|it| it.subnet).collect();
@@ -216,6 +235,6 @@ proptest! {
         }
         let mut turned = all.clone();
         turned.rotate_left(rotation.min(all.len()));
-        prop_assert_eq!(targets, repair_targets(&gone, &holders, &good, &turned, chunk_len, &seed));
+        prop_assert_eq!(targets, placed(&gone, &holders, &good, &turned, chunk_len, &seed));
     }
 }

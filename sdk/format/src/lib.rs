@@ -16,6 +16,7 @@ pub mod inventory;
 pub mod keys;
 pub mod log;
 pub mod note;
+pub mod policy;
 pub mod record;
 pub mod seal;
 pub mod segment;

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::{Owner, ProviderError, blocking};
+use crate::clock::moment;
 use crate::datadir::random_secret;
 use crate::node::SMALL_CHUNKS_BYTES_MIN;
 
@@ -60,9 +61,7 @@ impl Custody for Owner {
 impl Owner {
     async fn choose_code(&self) -> Result<Code, CustodyError> {
         for search in 0.. {
-            // As many as could hold a chunk each: of different parties and subnets, with room.
-            let providers = placement::rank(&self.candidates(), &[], 1, &[0; 32]).len();
-            match placement::choose_code(providers) {
+            match placement::choose_code(&self.candidates(), &*self.policies.placement, moment()) {
                 Ok(code) => return Ok(code),
                 Err(too_few) if search == SEARCHES => {
                     return Err(match too_few.have {

@@ -38,6 +38,7 @@ use commonhold_store::{ContractState, Role, Store};
 use crate::clock::unix_seconds;
 use crate::config::OwnerConfig;
 use crate::directory::{Directory, Known};
+use crate::policies::Policies;
 use crate::turns::Turns;
 use line::{Line, LineContext};
 use records::Records;
@@ -99,6 +100,8 @@ pub struct Owner {
     pub party: Arc<PartyKey>,
     /// Known providers.
     pub directory: Directory,
+    /// Who decides.
+    pub policies: Policies,
     /// Terms and intervals.
     pub config: OwnerConfig,
     /// Folder for audit evidence.
@@ -117,12 +120,14 @@ pub struct Owner {
 
 impl Owner {
     /// An agent over the given rooms. Standings are derived again from the audits in the ledger.
+    #[allow(clippy::too_many_arguments, reason = "one for each room")]
     pub fn new(
         store: Store,
         ledger: Ledger,
         net: Net,
         party: Arc<PartyKey>,
         directory: Directory,
+        policies: Policies,
         config: OwnerConfig,
         evidence: PathBuf,
     ) -> Self {
@@ -132,6 +137,7 @@ impl Owner {
             net,
             party,
             directory,
+            policies,
             config,
             evidence,
             lines: tokio::sync::Mutex::default(),
@@ -209,6 +215,7 @@ impl Owner {
             latency_ms: known.latency_ms,
             standing: self.standing(&known.record.node),
             subnet: known.subnet(),
+            region: 0,
         })
     }
 

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use commonhold_engine::durability::{self, Health, HolderView};
+use commonhold_engine::durability::{self, Health, HolderView, Mending};
 use commonhold_engine::placement::Candidate;
 use commonhold_format::ids::NodeId;
 use commonhold_format::segment::Segment;
@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::{Owner, blocking};
-use crate::clock::unix_seconds;
+use crate::clock::{moment, unix_seconds};
 use crate::datadir::random_secret;
 
 /// Segments that are repaired at the same time; bounds memory to a few coded segments.
@@ -166,7 +166,10 @@ impl Owner {
             .filter(|view| !view.lost && !missing.contains(&view.index))
             .filter_map(|view| self.candidate(&self.directory.get(&view.node)?))
             .collect();
-        durability::repair_targets(missing, &views, &good, &all, segment.chunk_len() as u64, &random_secret())
+        let (seed, chunk_len) = (random_secret(), segment.chunk_len() as u64);
+        let mending = Mending { now: moment(), code: segment.code, chunk_len, seed: &seed };
+        let policy = &*self.policies.placement;
+        durability::repair_targets(missing, &views, &good, &all, &mending, policy)
     }
 
     /// Makes the missing chunks of one segment again; answers how many were signed for.

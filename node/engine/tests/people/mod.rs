@@ -32,6 +32,7 @@ pub(crate) fn candidate(node_number: u16, party: u16, free_bytes: u64, subnet: O
         latency_ms: 20,
         standing: Standing::default(),
         subnet,
+        region: 0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an owner and a provider agree on: prices, the contract, and its revisions.
 
 use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::text::{Fields, Lines};
@@ -14,7 +15,8 @@ const GIB: u128 = 1 << 30;
 const MONTH_SECONDS: u128 = 30 * 86_400;
 
 /// Prices in microcredits (a millionth of a credit), each a whole number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Prices {
     /// For 2^30 bytes held for 30 days (2,592,000 seconds).
     #[n(0)]

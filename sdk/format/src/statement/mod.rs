@@ -10,6 +10,7 @@
 mod agreement;
 mod audit;
 mod checkpoint;
+mod manifest;
 mod money;
 mod receipt;
 mod text;
@@ -20,6 +21,7 @@ use crate::note::SignedNote;
 pub use self::agreement::{Contract, PartsDue, Prices, Revision};
 pub use self::audit::{AuditIntent, AuditOutcome, AuditRecord, OutcomeError};
 pub use self::checkpoint::{Checkpoint, ledger_origin, parse_ledger_origin};
+pub use self::manifest::{Capability, POLICY_ABOUT_LEN_MAX, POLICY_NAME_LEN_MAX, PolicyManifest};
 pub use self::money::{Claim, Payment, Trust};
 pub use self::receipt::Receipt;
 
