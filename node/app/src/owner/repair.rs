@@ -182,12 +182,14 @@ impl Owner {
         };
         let targets = found(&*self.policies.placement);
         if targets.is_empty() {
-            return Err(if found(&BuiltIn).is_empty() {
-                "no provider is known that could take its chunks".to_owned()
-            } else {
+            let why = if !found(&BuiltIn).is_empty() {
                 "this node's placement policy chose none of the providers that could take its chunks"
-                    .to_owned()
-            });
+            } else if self.market().dear.is_empty() {
+                "no provider is known that could take its chunks"
+            } else {
+                "no provider that could take its chunks asks for as little as this node's pricing policy accepts"
+            };
+            return Err(why.to_owned());
         }
         let chunks = self.fetch_segment(segment, None).await.map_err(|error| error.to_string())?;
         let (code, len) = (segment.code, segment.len as usize);
