@@ -178,7 +178,7 @@ impl Owner {
             }
             Ok(other) => Err(super::unexpected(node, other)),
             // A node of an older version does not know the question and ends the stream.
-            Err(CallError::Closed { .. }) => Ok(*announced),
+            Err(CallError::Closed { .. } | CallError::BadAnswer { .. }) => Ok(*announced),
             Err(error) => {
                 self.directory.observed(&node, false);
                 Err(ProviderError::Unreachable { node, why: error.to_string() })
