@@ -56,7 +56,7 @@ pub fn run(flags: New, json: bool) -> Result<()> {
         Some(dir) => Some(sdk_in(&dir).with_context(|| {
             format!("{} is neither Commonhold's source nor its sdk/plugin", dir.display())
         })?),
-        None => find_sdk(&std::path::absolute(&parent)?),
+        None => find_sdk(&std::path::absolute(&folder)?),
     };
     if !parent.as_os_str().is_empty() {
         std::fs::create_dir_all(&parent).with_context(|| format!("cannot make {}", parent.display()))?;
