@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
 use crate::hourly::Hourly;
+use crate::link::Link;
 use crate::money::Purse;
 use crate::turns::Turns;
 use crate::upkeep::{Damage, Ended};
@@ -58,6 +59,8 @@ pub struct Provider {
     pub party: PartyKey,
     /// To ask a peer for its record.
     pub net: Net,
+    /// How fast chunks may go.
+    pub link: Arc<Link>,
     /// What is accepted; `None` for a node that lends nothing.
     pub rules: Option<AdmissionRules>,
     /// This node's current record, shown on request.
