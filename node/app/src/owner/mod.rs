@@ -8,9 +8,11 @@
 pub mod audit;
 pub mod custody;
 mod evidence;
+mod fetch;
 pub mod forgotten;
 pub mod line;
 mod market;
+mod pace;
 mod records;
 pub mod repair;
 mod reports;
@@ -38,9 +40,11 @@ use commonhold_store::{ContractState, Role, Store};
 use crate::clock::unix_seconds;
 use crate::config::OwnerConfig;
 use crate::directory::Directory;
+use crate::link::Link;
 use crate::policies::Policies;
 use crate::turns::Turns;
 use line::{Line, LineContext};
+use pace::Paces;
 use records::Records;
 pub use records::Stood;
 
@@ -102,6 +106,8 @@ pub struct Owner {
     pub directory: Directory,
     /// Who decides.
     pub policies: Policies,
+    /// How fast chunks may go.
+    pub link: Arc<Link>,
     /// Terms and intervals.
     pub config: OwnerConfig,
     /// Folder for audit evidence.
@@ -116,6 +122,7 @@ pub struct Owner {
     settled: Mutex<HashMap<ContractId, Instant>>,
     repairing: tokio::sync::Mutex<()>,
     forgotten: AtomicU64,
+    paces: Paces,
     /// Time by stage of the work.
     pub meter: Arc<Meter>,
 }
@@ -130,6 +137,7 @@ impl Owner {
         party: Arc<PartyKey>,
         directory: Directory,
         policies: Policies,
+        link: Arc<Link>,
         config: OwnerConfig,
         evidence: PathBuf,
     ) -> Self {
@@ -140,6 +148,7 @@ impl Owner {
             party,
             directory,
             policies,
+            link,
             config,
             evidence,
             lines: tokio::sync::Mutex::default(),
@@ -150,6 +159,7 @@ impl Owner {
             settled: Mutex::default(),
             repairing: tokio::sync::Mutex::default(),
             forgotten: AtomicU64::new(0),
+            paces: Paces::default(),
             meter: Arc::default(),
         };
         owner.replay_audits();
@@ -354,8 +364,15 @@ impl Owner {
         let line = self.line(node).await?;
         let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
         let request = Request::PutChunk { contract: line.contract, chunk, bytes };
+        // Before the provider's time begins to run.
+        self.link.upload.take(u64::from(len)).await;
         let begun = Instant::now();
-        match self.call_settled(node, Some(line.contract), request, CHUNK_TIMEOUT).await? {
+        let answer = self.call_settled(node, Some(line.contract), request, CHUNK_TIMEOUT).await;
+        match &answer {
+            Ok(_) => self.link.sent(len as usize),
+            Err(_) => self.link.upload.give_back(u64::from(len)),
+        }
+        match answer? {
             Response::Done => {}
             other => return Err(unexpected(node, other)),
         }
@@ -377,10 +394,14 @@ impl Owner {
         let lost = |why: &str| ProviderError::Lost { node, why: why.to_owned() };
         let begun = Instant::now();
         let request = Request::GetChunk { chunk, contract };
-        let answer = self.call_settled(node, contract, request, CHUNK_TIMEOUT).await?;
+        let asked = self.paces.ask(node);
+        let answer = self.call_settled(node, contract, request, CHUNK_TIMEOUT).await;
+        asked.ended(matches!(answer, Ok(Response::Chunk { .. })));
+        let answer = answer?;
         self.meter.since(Stage::Fetch, begun);
         let fits = match &answer {
             Response::Chunk { bytes } => {
+                self.link.received(bytes.len());
                 self.has_id(bytes, chunk).await.map_err(|why| ProviderError::Unreachable { node, why })?
             }
             _ => false,
