@@ -13,7 +13,7 @@ use commonhold_drive::{Drive, DriveError, DrivePath};
 use commonhold_engine::audit::State;
 use commonhold_format::drive::Name;
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
-use commonhold_format::statement::{AuditOutcome as Found, SECONDS_MAX};
+use commonhold_format::statement::{AuditOutcome as Found, Prices, SECONDS_MAX};
 use commonhold_gateway::{ApiFault, NodeApi};
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
@@ -94,6 +94,14 @@ fn lends_nothing() -> ApiFault {
     fault("wrong_role", "this node lends no disk: set enabled = true under [provider] in commonhold.toml")
 }
 
+fn prices_view(prices: &Prices) -> types::Prices {
+    types::Prices {
+        storage_microcredits_per_gib_month: prices.storage_microcredits_per_gib_month,
+        egress_microcredits_per_gib: prices.egress_microcredits_per_gib,
+        audit_microcredits: prices.audit_microcredits,
+    }
+}
+
 fn credit_view(creditor: &Creditor) -> Result<types::CreditView, String> {
     let (used, gift_microcredits) = creditor.gifts()?;
     let parties = creditor.parties()?.into_iter().map(|it| types::PartyCredit {
@@ -103,6 +111,7 @@ fn credit_view(creditor: &Creditor) -> Result<types::CreditView, String> {
         exposure_microcredits: it.credit.exposure.to_string(),
         own_microcredits: it.credit.own.to_string(),
         guaranteed_microcredits: it.credit.guaranteed.to_string(),
+        policy_microcredits: it.credit.policy.to_string(),
         lent_microcredits: it.credit.lent.to_string(),
         uncovered_microcredits: it.credit.uncovered.to_string(),
         headroom_microcredits: it.headroom.to_string(),
@@ -361,6 +370,7 @@ impl Api {
             .into_iter()
             .map(|peer| {
                 let known = self.owner_half().and_then(|(owner, _)| owner.directory.get(&peer.node));
+                let offer = known.as_ref().and_then(|known| known.record.offer.as_ref());
                 types::Peer {
                     peer_id: peer.node.to_string(),
                     party: known.as_ref().map(|known| known.record.party.to_string()),
@@ -368,7 +378,9 @@ impl Api {
                     connected: peer.connected,
                     round_trip_ms: peer.round_trip_ms,
                     transport: peer.transport.map(|transport| transport.to_string()),
-                    free_bytes: known.and_then(|known| known.record.offer).map(|offer| offer.free_bytes),
+                    free_bytes: offer.map(|offer| offer.free_bytes),
+                    prices: offer.map(|offer| prices_view(&offer.prices)),
+                    region: offer.and_then(|offer| offer.region).map(|region| region.to_string()),
                 }
             })
             .collect();
@@ -401,6 +413,7 @@ impl Api {
                         |revision| HEXLOWER.encode(&revision.inventory_root),
                     ),
                     next_epoch: state.next_epoch,
+                    prices: prices_view(&state.contract.prices),
                 }
             })
             .collect()

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use commonhold_drive::{Drive, HeadBoard};
 use commonhold_engine::admission::AdmissionRules;
 use commonhold_format::keys::{DeviceSecret, PartyKey, RootSecret};
-use commonhold_format::record::{NodeRecord, Offer, head_key, node_key};
+use commonhold_format::record::{NodeRecord, Offer, Region, head_key, node_key};
 use commonhold_format::statement::ledger_origin;
 use commonhold_gateway::Token;
 use commonhold_ledger::Ledger;
@@ -34,7 +34,7 @@ use crate::hourly::Hourly;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
 use crate::policies::Policies;
-use crate::provider::{DamageReport, Provider, RECEIPTS_PER_HOUR_MAX};
+use crate::provider::{DamageReport, Provider, Quoter, RECEIPTS_PER_HOUR_MAX};
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
 use crate::vault::{self, Outside, Vault};
@@ -122,17 +122,6 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         bail!(why);
     }
 
-    let record = Arc::new(Mutex::new(Vec::new()));
-    let announcer = Announcer {
-        net: net.clone(),
-        vault: vault.clone(),
-        device: home.device,
-        party: party.clone(),
-        offer: config.provider.enabled.then(|| (config.provider.prices(), config.provider.longest_term.0)),
-        record: record.clone(),
-    };
-    announcer.write()?;
-
     let heads_dir = places.heads();
     let witness = Arc::new(Witness {
         ledger: ledger.clone(),
@@ -150,6 +139,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let egress: Arc<Mutex<HashMap<_, _>>> = Arc::default();
     let creditor = Arc::new(Creditor::new(
         config.provider.credit(),
+        policies.pricing.clone(),
         config.provider.arrears_term.0,
         vault.clone(),
         ledger.clone(),
@@ -157,6 +147,26 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         egress.clone(),
         places.stopped_since(),
     ));
+    let quoter = Arc::new(Quoter::new(
+        config.provider.prices(),
+        policies.pricing.clone(),
+        vault.clone(),
+        creditor.clone(),
+    ));
+    let record = Arc::new(Mutex::new(Vec::new()));
+    let announcer = Arc::new(Announcer {
+        net: net.clone(),
+        vault: vault.clone(),
+        device: home.device,
+        party: party.clone(),
+        offers: config.provider.enabled.then(|| Offers {
+            quoter: quoter.clone(),
+            term_seconds_max: config.provider.longest_term.0,
+            region: config.provider.region.map(|it| it.0),
+        }),
+        record: record.clone(),
+    });
+    announcer.clone().write().await?;
     let purse = Arc::new(Purse {
         ledger: ledger.clone(),
         party: party.clone(),
@@ -178,12 +188,15 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         party: home.root.party_key(),
         net: net.clone(),
         rules: config.provider.enabled.then(|| AdmissionRules {
+            // Those of the quoter are put in their place for each contract.
             prices: config.provider.prices(),
             term_seconds_max: config.provider.longest_term.0,
             clock_skew_seconds_max: CLOCK_SKEW_SECONDS,
             contract_bytes_max: config.provider.disk.0,
             hold_microcredits_max: config.provider.hold_microcredits_max,
         }),
+        quoter,
+        policies: policies.clone(),
         record,
         known: Mutex::new(HashMap::new()),
         egress,
@@ -427,18 +440,30 @@ struct Announcer {
     vault: Arc<Vault>,
     device: DeviceSecret,
     party: Arc<PartyKey>,
-    offer: Option<(commonhold_format::statement::Prices, u64)>,
+    offers: Option<Offers>,
     record: Arc<Mutex<Vec<u8>>>,
+}
+
+/// What a provider's offer is made of, beside its free space.
+struct Offers {
+    quoter: Arc<Quoter>,
+    term_seconds_max: u64,
+    region: Option<Region>,
 }
 
 impl Announcer {
     /// Writes the record as things stand now; answers its bytes.
-    fn write(&self) -> Result<Vec<u8>> {
-        let offer = self.offer.map(|(prices, term_seconds_max)| Offer {
+    async fn write(self: Arc<Self>) -> Result<Vec<u8>> {
+        blocking(move || self.write_here()).await?
+    }
+
+    fn write_here(&self) -> Result<Vec<u8>> {
+        let offer = self.offers.as_ref().map(|offers| Offer {
             // A disk that is not well takes nothing.
             free_bytes: self.vault.sound().map_or(0, |store| store.room()),
-            prices,
-            term_seconds_max,
+            prices: offers.quoter.announced(),
+            term_seconds_max: offers.term_seconds_max,
+            region: offers.region,
         });
         let record = NodeRecord {
             node: self.net.node(),
@@ -454,14 +479,14 @@ impl Announcer {
         Ok(bytes)
     }
 
-    async fn run(&self) {
+    async fn run(self: Arc<Self>) {
         /// Free space changes with every chunk, so the record shown to peers is kept fresh …
         const SHOWN_EVERY: Duration = Duration::from_secs(1);
         /// … and the copy in the DHT is renewed at every so many of those turns.
         const PUBLISHED_EVERY: u64 = RECORD_SECONDS / 4 / SHOWN_EVERY.as_secs();
         let mut published = false;
         for turn in 0u64.. {
-            match self.write() {
+            match self.clone().write().await {
                 Ok(bytes) if !published || turn.is_multiple_of(PUBLISHED_EVERY) => {
                     published = self.net.publish(node_key(&self.net.node()), bytes).await.is_ok();
                 }

@@ -314,6 +314,21 @@ pub struct Peer {
     pub transport: Option<String>,
     /// Bytes that it says it still lends; absent when it offers none or was not asked.
     pub free_bytes: Option<u64>,
+    /// What it asks of everybody; absent when it offers nothing.
+    pub prices: Option<Prices>,
+    /// The country where it says that it is, two letters; absent when it does not.
+    pub region: Option<String>,
+}
+
+/// What a provider is paid, micro-credits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prices {
+    /// For each GiB kept for 30 days.
+    pub storage_microcredits_per_gib_month: u64,
+    /// For each GiB sent to the owner.
+    pub egress_microcredits_per_gib: u64,
+    /// For each passed audit.
+    pub audit_microcredits: u64,
 }
 
 /// What stands under a path.
@@ -509,6 +524,8 @@ pub struct PartyCredit {
     pub own_microcredits: String,
     /// What others' trust lines carry.
     pub guaranteed_microcredits: String,
+    /// What the pricing policy answers for.
+    pub policy_microcredits: String,
     /// What its trust lines carry of others' debts.
     pub lent_microcredits: String,
     /// What nobody stands for.
@@ -622,6 +639,8 @@ pub struct ContractInfo {
     pub inventory_root: String,
     /// Number of the next audit.
     pub next_epoch: u64,
+    /// What the owner pays under it.
+    pub prices: Prices,
 }
 
 /// `GET /v1/contracts/{id}/inventory`: a part of what is under a contract.

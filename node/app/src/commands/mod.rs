@@ -361,7 +361,11 @@ async fn peers(client: &Client, json: bool) -> Result<()> {
         let offer = peer
             .free_bytes
             .map_or_else(|| "lends nothing".to_owned(), |free| format!("{} free", human(free)));
-        println!("{}  {link:<14}  {offer}", peer.peer_id);
+        let price = peer.prices.map_or_else(String::new, |it| {
+            format!(", {} a GiB and month", ledger::credits(it.storage_microcredits_per_gib_month.into()))
+        });
+        let region = peer.region.as_ref().map_or_else(String::new, |region| format!(", {region}"));
+        println!("{}  {link:<14}  {offer}{price}{region}", peer.peer_id);
     }
     Ok(())
 }

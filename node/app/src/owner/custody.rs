@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commonhold_drive::{Custody, CustodyError, Meter, PlacedChunks, Stage};
-use commonhold_engine::placement;
+use commonhold_engine::placement::{self, Candidate, Need, Placing};
+use commonhold_engine::policy::BuiltIn;
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, SegmentId};
+use commonhold_format::policy::Purpose;
 use commonhold_format::segment::Segment;
 use commonhold_store::SMALL_CHUNK_LEN_MAX;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
+use super::market::View;
 use super::{Owner, ProviderError, blocking};
 use crate::clock::moment;
 use crate::datadir::random_secret;
@@ -61,13 +64,11 @@ impl Custody for Owner {
 impl Owner {
     async fn choose_code(&self) -> Result<Code, CustodyError> {
         for search in 0.. {
-            match placement::choose_code(&self.candidates(), &*self.policies.placement, moment()) {
+            let market = self.market();
+            match placement::choose_code(&market.candidates, &*self.policies.placement, moment()) {
                 Ok(code) => return Ok(code),
                 Err(too_few) if search == SEARCHES => {
-                    return Err(match too_few.have {
-                        0 => CustodyError::NoProviders,
-                        have => CustodyError::TooFewProviders { have, need: too_few.need },
-                    });
+                    return Err(too_few_at(&market, too_few.have, too_few.need));
                 }
                 Err(_) => {
                     self.directory.refresh().await;
@@ -88,17 +89,7 @@ impl Owner {
     ) -> Result<Segment, CustodyError> {
         let chunk_len = chunks.first().map_or(0, |(_, bytes)| bytes.len() as u64);
         let n = usize::from(code.n());
-        let ranked = self.holders_for(chunk_len, n).await;
-        if ranked.len() < n {
-            let mut roomy = self.candidates();
-            roomy.iter_mut().for_each(|candidate| candidate.free_bytes = u64::MAX);
-            let providers = placement::rank(&roomy, &[], chunk_len, &random_secret()).len();
-            return Err(if providers >= n {
-                self.full(code, chunk_len)
-            } else {
-                CustodyError::TooFewProviders { have: providers, need: n }
-            });
-        }
+        let ranked = self.holders_for(code, chunk_len).await?;
         let spares = std::sync::Mutex::new(ranked[n..].to_vec());
         let mut sending: FuturesUnordered<_> = chunks
             .iter()
@@ -152,21 +143,48 @@ impl Owner {
         Ok(segment)
     }
 
-    /// Providers for `n` chunks, best first. What they said of their free space may be out of date,
-    /// so they are asked again before fewer than `n` are taken for an answer.
-    async fn holders_for(&self, chunk_len: u64, n: usize) -> Vec<NodeId> {
-        let needed = chunk_len + kept_free(chunk_len);
-        let rank = || placement::rank(&self.candidates(), &[], needed, &random_secret());
-        let mut ranked = rank();
-        for _ in 0..SEARCHES {
-            if ranked.len() >= n {
-                break;
+    /// Providers for the chunks of a segment, best first; those beyond n are spares. What they said of
+    /// their free space may be out of date, so they are asked again before fewer than n are taken for an
+    /// answer. The policy is asked once there are enough to choose from, and again only when others have
+    /// been found.
+    async fn holders_for(&self, code: Code, chunk_len: u64) -> Result<Vec<NodeId>, CustodyError> {
+        let (n, seed) = (usize::from(code.n()), random_secret());
+        let chunk_len_needed = chunk_len + kept_free(chunk_len);
+        let mut asked = None;
+        let mut search = 0;
+        loop {
+            let market = self.market();
+            let need =
+                Need { now: moment(), purpose: Purpose::Use, code, holders: n, chunk_len: chunk_len_needed };
+            let placing = Placing::new(&market.candidates, &[], &need, &seed, |_| None);
+            let could = placing.holders(&BuiltIn).len();
+            let nodes: Vec<_> = placing.question().candidates.iter().map(|it| it.node).collect();
+            if could >= n && asked.as_ref().is_none_or(|(before, _)| *before != nodes) {
+                let ranked = placing.holders(&*self.policies.placement);
+                if ranked.len() >= n {
+                    return Ok(ranked);
+                }
+                asked = Some((nodes, ranked.len()));
             }
+            if search == SEARCHES {
+                return Err(match asked {
+                    Some((_, named)) if could >= n => {
+                        CustodyError::PlacementPolicy { named, providers: could, need: n }
+                    }
+                    _ => self.short_of(&market, code, chunk_len),
+                });
+            }
+            search += 1;
             tokio::time::sleep(SEARCH_PAUSE).await;
             self.directory.refresh().await;
-            ranked = rank();
         }
-        ranked
+    }
+
+    /// Why not every chunk of a segment has a provider.
+    fn short_of(&self, market: &View, code: Code, chunk_len: u64) -> CustodyError {
+        let n = usize::from(code.n());
+        let providers = with_any_room(&market.candidates);
+        if providers >= n { self.full(code, chunk_len) } else { too_few_at(market, providers, n) }
     }
 
     /// The disk quota of the providers is reached: how much a segment would find with them, of whom each
@@ -323,6 +341,26 @@ impl Owner {
         .await
         .and_then(|removed| removed)
         .map_err(CustodyError::Other)
+    }
+}
+
+/// How many chunks of a segment these could hold if all had the room.
+fn with_any_room(candidates: &[Candidate]) -> usize {
+    let mut roomy = candidates.to_vec();
+    roomy.iter_mut().for_each(|candidate| candidate.free_bytes = u64::MAX);
+    placement::rank(&roomy, &[], 1, &random_secret()).len()
+}
+
+/// `have` providers are too few: because of their prices, when it would be enough with those that ask for
+/// too much.
+fn too_few_at(market: &View, have: usize, need: usize) -> CustodyError {
+    let all = [market.candidates.clone(), market.dear.clone()].concat();
+    if !market.dear.is_empty() && with_any_room(&all) >= need {
+        return CustodyError::TooExpensive { have, need, dear: market.dear.len() };
+    }
+    match have {
+        0 => CustodyError::NoProviders,
+        have => CustodyError::TooFewProviders { have, need },
     }
 }
 

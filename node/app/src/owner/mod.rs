@@ -10,6 +10,7 @@ pub mod custody;
 mod evidence;
 pub mod forgotten;
 pub mod line;
+mod market;
 mod records;
 pub mod repair;
 mod reports;
@@ -23,12 +24,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use commonhold_drive::{Meter, Stage};
 use commonhold_engine::audit::Standing;
-use commonhold_engine::placement::Candidate;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId};
 use commonhold_format::keys::PartyKey;
 use commonhold_format::note::SignedNote;
 use commonhold_format::segment::Segment;
-use commonhold_format::statement::{Contract, Statement};
+use commonhold_format::statement::{Contract, Prices, Statement};
 use commonhold_format::tree::chunk_id;
 use commonhold_format::wire::{Refusal, Request, Response};
 use commonhold_ledger::Ledger;
@@ -37,7 +37,7 @@ use commonhold_store::{ContractState, Role, Store};
 
 use crate::clock::unix_seconds;
 use crate::config::OwnerConfig;
-use crate::directory::{Directory, Known};
+use crate::directory::Directory;
 use crate::policies::Policies;
 use crate::turns::Turns;
 use line::{Line, LineContext};
@@ -110,6 +110,8 @@ pub struct Owner {
     records: Mutex<Records>,
     received: Mutex<HashMap<ContractId, u64>>,
     auditing: Turns<ContractId>,
+    /// The highest prices that are accepted, and when the policy said so.
+    ceiling: Mutex<Option<(Instant, Prices)>>,
     /// When a receipt was last signed because the provider asked for one.
     settled: Mutex<HashMap<ContractId, Instant>>,
     repairing: tokio::sync::Mutex<()>,
@@ -144,6 +146,7 @@ impl Owner {
             records: Mutex::default(),
             received: Mutex::default(),
             auditing: Turns::default(),
+            ceiling: Mutex::default(),
             settled: Mutex::default(),
             repairing: tokio::sync::Mutex::default(),
             forgotten: AtomicU64::new(0),
@@ -205,30 +208,6 @@ impl Owner {
         self.records().all()
     }
 
-    fn candidate(&self, known: &Known) -> Option<Candidate> {
-        let offer = known.record.offer.as_ref()?;
-        Some(Candidate {
-            node: known.record.node,
-            party: known.record.party,
-            free_bytes: offer.free_bytes,
-            prices: offer.prices,
-            latency_ms: known.latency_ms,
-            standing: self.standing(&known.record.node),
-            subnet: known.subnet(),
-            region: 0,
-        })
-    }
-
-    /// Providers that answered last time and may get new data.
-    pub fn candidates(&self) -> Vec<Candidate> {
-        self.directory
-            .all()
-            .iter()
-            .filter(|known| known.reachable)
-            .filter_map(|known| self.candidate(known))
-            .collect()
-    }
-
     /// The line to a provider: its open contract, or a new one.
     async fn line(&self, node: NodeId) -> Result<Line, ProviderError> {
         let mut lines = self.lines.lock().await;
@@ -268,7 +247,7 @@ impl Owner {
         line.resync().await.map_err(|error| error.0)
     }
 
-    /// Opens a contract at the provider's current offer. A refusal may mean that the offer seen last
+    /// Opens a contract at the provider's current offer, or what it quotes. A refusal may mean that the offer seen last
     /// has passed, so the record is asked for once more.
     async fn open_contract(&self, node: NodeId) -> Result<ContractId, ProviderError> {
         match self.offer_contract(node).await {
@@ -290,14 +269,15 @@ impl Owner {
         };
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(|error| refused(error.to_string()))?;
-        let starts = unix_seconds();
         let term = self.config.term.0.min(offer.term_seconds_max.saturating_sub(START_ALLOWANCE_SECONDS));
+        let prices = self.agree_on(node, &offer.prices, offer.free_bytes, term).await?;
+        let starts = unix_seconds();
         let contract = Contract {
             owner: self.party.id(),
             provider: record.party,
             node,
             salt,
-            prices: offer.prices,
+            prices,
             bytes_max: offer.free_bytes,
             starts,
             ends: starts + term,
