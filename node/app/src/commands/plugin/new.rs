@@ -106,7 +106,7 @@ fn files(kind: Kind, name: &str, sdk: Option<&Path>) -> Result<Vec<(&'static str
         (
             DESCRIPTION,
             format!(
-                "# What `commonhold plugin build` writes into the plugin, and operators read.\nname = \"{name}\"\nversion = \"0.1.0\"\nkind = \"{kind}\"\n# Of config, log, state: what the plugin calls, and nothing else.\ncapabilities = [\"config\"]\nabout = \"{about}\"\n"
+                "# What `commonhold plugin build` writes into the plugin, and operators read.\nname = \"{name}\"\nversion = \"0.1.0\"\nkind = \"{kind}\"\n# Of config, log, state: what the plugin calls, and nothing else.\ncapabilities = [\"config\", \"log\"]\nabout = \"{about}\"\n"
             ),
         ),
         (

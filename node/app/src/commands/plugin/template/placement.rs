@@ -14,7 +14,7 @@ impl Placement for Policy {
     }
 }
 
-commonhold_plugin::export_placement!(Policy);
+commonhold_plugin::export_placement!(Policy, log);
 
 #[cfg(test)]
 mod tests {

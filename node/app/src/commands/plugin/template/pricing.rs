@@ -18,7 +18,7 @@ impl Pricing for Policy {
     }
 }
 
-commonhold_plugin::export_pricing!(Policy);
+commonhold_plugin::export_pricing!(Policy, log);
 
 #[cfg(test)]
 mod tests {

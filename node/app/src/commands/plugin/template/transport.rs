@@ -16,7 +16,7 @@ impl Transport for Policy {
     }
 }
 
-commonhold_plugin::export_transport!(Policy);
+commonhold_plugin::export_transport!(Policy, log);
 
 #[cfg(test)]
 mod tests {
