@@ -202,30 +202,6 @@ impl Owner {
         CustodyError::Full { free, needed: chunk_len * u64::from(code.n()) }
     }
 
-    /// Sends a chunk to `node`, or to the next spare when it fails. Answers who signed.
-    async fn send_to_one(
-        &self,
-        node: NodeId,
-        chunk: ChunkId,
-        bytes: &Bytes,
-        spares: &std::sync::Mutex<Vec<NodeId>>,
-    ) -> Result<NodeId, ProviderError> {
-        let mut node = node;
-        loop {
-            match self.send_chunk(node, chunk, bytes.clone()).await {
-                Ok(()) => return Ok(node),
-                Err(error) => {
-                    tracing::debug!(%error, "a chunk was not kept; trying the next provider");
-                    let mut spares = spares.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    if spares.is_empty() {
-                        return Err(error);
-                    }
-                    node = spares.remove(0);
-                }
-            }
-        }
-    }
-
     /// Gives up every segment that is not in `live`: its chunks leave their contracts.
     async fn release_all_but(&self, live: HashSet<SegmentId>) -> Result<(), CustodyError> {
         let store = self.store.clone();

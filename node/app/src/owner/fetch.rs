@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commonhold_drive::{CustodyError, PlacedChunks};
@@ -17,8 +17,15 @@ use commonhold_format::policy::{Fetch, FetchPlan, Purpose, Source};
 use commonhold_format::segment::Segment;
 use futures::stream::{FuturesUnordered, StreamExt};
 
-use super::Owner;
+use super::{Owner, ProviderError};
 use crate::clock::moment;
+
+/// Providers that have too much to do are asked again after this long, which doubles …
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// … up to this.
+pub(super) const BUSY_PAUSE_MAX: Duration = Duration::from_secs(8);
+/// And no longer than this without anything done.
+pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(120);
 
 impl Owner {
     /// Any k chunks of a segment, each checked against its id.
@@ -86,24 +93,25 @@ impl Owner {
         index: u8,
         prefer: Option<NodeId>,
         in_line: &AtomicUsize,
-    ) -> Result<Bytes, String> {
+    ) -> Result<Bytes, Failed> {
         let chunk = segment.chunks[usize::from(index)];
         let len = segment.chunk_len() as u64;
-        let mut reason = "nobody is known to hold the chunk".to_owned();
+        let mut failed = Failed { why: "nobody is known to hold the chunk".to_owned(), busy: false };
         for (node, contract) in self.ranked_sources(segment, index, prefer) {
             in_line.fetch_add(1, Ordering::Relaxed);
             self.link.download.take(len).await;
             in_line.fetch_sub(1, Ordering::Relaxed);
             match self.fetch_chunk(node, chunk, contract).await {
                 Ok(bytes) if bytes.len() as u64 == len => return Ok(bytes),
-                Ok(_) => reason = format!("{node} sent a chunk of another length"),
+                Ok(_) => failed.why = format!("{node} sent a chunk of another length"),
                 Err(error) => {
                     self.link.download.give_back(len);
-                    reason = error.to_string();
+                    failed.busy |= matches!(error, ProviderError::Busy { .. });
+                    failed.why = error.to_string();
                 }
             }
         }
-        Err(reason)
+        Err(failed)
     }
 }
 
@@ -116,6 +124,14 @@ fn full_order(indices: &[u8], chosen: &[u32], n: u8) -> Vec<u8> {
     all.filter(|index| *index < n && seen.insert(*index)).collect()
 }
 
+/// A chunk that did not come.
+#[derive(Debug)]
+struct Failed {
+    why: String,
+    /// Somebody has it, and too much to do.
+    busy: bool,
+}
+
 /// Too few chunks came.
 #[derive(Debug, PartialEq, Eq)]
 struct Missing {
@@ -125,8 +141,9 @@ struct Missing {
 }
 
 /// Fetches in this order until `need` chunks are there. While `in_line` says so, chunks wait for this
-/// node itself, and no more are asked for.
-async fn gather<F: Future<Output = (u8, Result<Bytes, String>)>>(
+/// node itself, and no more are asked for. When only those are left who have too much to do, they are
+/// asked again, until nothing has come for [`BUSY_PATIENCE`].
+async fn gather<F: Future<Output = (u8, Result<Bytes, Failed>)>>(
     order: Vec<u8>,
     need: usize,
     plan: &FetchPlan,
@@ -142,17 +159,31 @@ async fn gather<F: Future<Output = (u8, Result<Bytes, String>)>>(
     let mut running: FuturesUnordered<F> = waiting.by_ref().take(parallel).map(&fetch).collect();
     let mut chunks = Vec::with_capacity(need);
     let mut reason = None;
+    let mut busy = Vec::new();
+    let mut progress = Instant::now();
+    let mut pause = BUSY_PAUSE;
     while chunks.len() < need {
         match tokio::time::timeout(patience, running.next()).await {
             Ok(Some((index, Ok(bytes)))) => {
                 chunks.push((index, bytes));
+                (progress, pause) = (Instant::now(), BUSY_PAUSE);
                 let wanted = parallel.min(need - chunks.len() + spare);
                 let more = wanted.saturating_sub(running.len());
                 running.extend(waiting.by_ref().take(more).map(&fetch));
             }
-            Ok(Some((_, Err(error)))) => {
-                reason = Some(error);
+            Ok(Some((index, Err(failed)))) => {
+                reason = Some(failed.why);
+                if failed.busy {
+                    busy.push(index);
+                }
                 running.extend(waiting.next().map(&fetch));
+            }
+            Ok(None) if !busy.is_empty() && progress.elapsed() < BUSY_PATIENCE => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BUSY_PAUSE_MAX);
+                // Whoever was busy first is asked first.
+                let again = busy.len().min(need - chunks.len());
+                running.extend(busy.drain(..again).map(&fetch));
             }
             Ok(None) => return Err(Missing { have: chunks.len(), reason }),
             // Somebody is slow: one more, and whoever is first.
@@ -181,24 +212,38 @@ mod tests {
 
     /// Sources that answer when the test says so.
     #[derive(Clone, Default)]
-    struct Sources(Arc<Mutex<(Vec<u8>, HashMap<u8, oneshot::Sender<bool>>)>>);
+    struct Sources(Arc<Mutex<Asked>>);
+
+    #[derive(Default)]
+    struct Asked {
+        order: Vec<u8>,
+        waiting: HashMap<u8, oneshot::Sender<Said>>,
+    }
+
+    #[derive(Debug)]
+    enum Said {
+        Here,
+        Nothing,
+        Busy,
+    }
 
     impl Sources {
-        async fn fetch(self, index: u8) -> (u8, Result<Bytes, String>) {
+        async fn fetch(self, index: u8) -> (u8, Result<Bytes, Failed>) {
             let (say, said) = oneshot::channel();
             {
                 let mut it = self.0.lock().unwrap();
-                it.0.push(index);
-                it.1.insert(index, say);
+                it.order.push(index);
+                it.waiting.insert(index, say);
             }
             match said.await {
-                Ok(true) => (index, Ok(Bytes::from(vec![index]))),
-                _ => (index, Err(format!("{index} has nothing"))),
+                Ok(Said::Here) => (index, Ok(Bytes::from(vec![index]))),
+                Ok(Said::Busy) => (index, Err(Failed { why: format!("{index} is busy"), busy: true })),
+                _ => (index, Err(Failed { why: format!("{index} has nothing"), busy: false })),
             }
         }
 
         fn asked(&self) -> Vec<u8> {
-            self.0.lock().unwrap().0.clone()
+            self.0.lock().unwrap().order.clone()
         }
 
         async fn until_asked(&self, expected: &[u8]) {
@@ -211,8 +256,12 @@ mod tests {
             assert_eq!(self.asked(), expected);
         }
 
+        fn say(&self, index: u8, what: Said) {
+            self.0.lock().unwrap().waiting.remove(&index).unwrap().send(what).unwrap();
+        }
+
         fn answer(&self, index: u8, well: bool) {
-            self.0.lock().unwrap().1.remove(&index).unwrap().send(well).unwrap();
+            self.say(index, if well { Said::Here } else { Said::Nothing });
         }
     }
 
@@ -293,6 +342,21 @@ mod tests {
         }
         let missing = Missing { have: 1, reason: Some("2 has nothing".to_owned()) };
         assert_eq!(task.await.unwrap().unwrap_err(), missing);
+    }
+
+    #[tokio::test]
+    async fn those_who_have_too_much_to_do_are_asked_again_when_nobody_else_is_left() {
+        let (sources, task) = start(&[0, 1, 2], 2, plan(2, NEVER, 0), false);
+        sources.until_asked(&[0, 1]).await;
+        sources.say(0, Said::Busy);
+        sources.until_asked(&[0, 1, 2]).await;
+        sources.answer(1, true);
+        sources.say(2, Said::Busy);
+        sources.until_asked(&[0, 1, 2, 0]).await;
+        sources.say(0, Said::Busy);
+        sources.until_asked(&[0, 1, 2, 0, 2]).await;
+        sources.answer(2, true);
+        assert_eq!(task.await.unwrap().unwrap().len(), 2);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod pace;
 mod records;
 pub mod repair;
 mod reports;
+mod send;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ use line::{Line, LineContext};
 use pace::Paces;
 use records::Records;
 pub use records::Stood;
+use send::Queues;
 
 /// How long a provider may take to answer about a contract.
 const CONTRACT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -69,6 +71,14 @@ pub enum ProviderError {
     /// It has no room left.
     #[error("{node} has no room left: {why}")]
     Full {
+        /// Who.
+        node: NodeId,
+        /// Its own words.
+        why: String,
+    },
+    /// It has too much to do at present.
+    #[error("{node} has too much to do: {why}")]
+    Busy {
         /// Who.
         node: NodeId,
         /// Its own words.
@@ -123,6 +133,8 @@ pub struct Owner {
     repairing: tokio::sync::Mutex<()>,
     forgotten: AtomicU64,
     paces: Paces,
+    /// Providers that had too much to do get one chunk at a time.
+    queues: Queues,
     /// Time by stage of the work.
     pub meter: Arc<Meter>,
 }
@@ -160,6 +172,7 @@ impl Owner {
             repairing: tokio::sync::Mutex::default(),
             forgotten: AtomicU64::new(0),
             paces: Paces::default(),
+            queues: Queues::default(),
             meter: Arc::default(),
         };
         owner.replay_audits();
@@ -359,30 +372,6 @@ impl Owner {
         }
     }
 
-    /// Sends one chunk and waits until the provider has signed for it.
-    async fn send_chunk(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) -> Result<(), ProviderError> {
-        let line = self.line(node).await?;
-        let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
-        let request = Request::PutChunk { contract: line.contract, chunk, bytes };
-        // Before the provider's time begins to run.
-        self.link.upload.take(u64::from(len)).await;
-        let begun = Instant::now();
-        let answer = self.call_settled(node, Some(line.contract), request, CHUNK_TIMEOUT).await;
-        match &answer {
-            Ok(_) => self.link.sent(len as usize),
-            Err(_) => self.link.upload.give_back(u64::from(len)),
-        }
-        match answer? {
-            Response::Done => {}
-            other => return Err(unexpected(node, other)),
-        }
-        self.meter.since(Stage::Send, begun);
-        let begun = Instant::now();
-        let signed = line.add(chunk, len).await;
-        self.meter.since(Stage::Commit, begun);
-        signed.map_err(|error| ProviderError::Refused { node, why: error.0 })
-    }
-
     /// Fetches one chunk from one provider and checks it. A damaged or wrong answer marks the
     /// chunk as lost there.
     async fn fetch_chunk(
@@ -473,6 +462,7 @@ fn unexpected(node: NodeId, response: Response) -> ProviderError {
         Response::Refused { reason: Refusal::Full | Refusal::OverContract, message } => {
             ProviderError::Full { node, why: message }
         }
+        Response::Refused { reason: Refusal::Busy, message } => ProviderError::Busy { node, why: message },
         Response::Refused { message, .. } => ProviderError::Refused { node, why: message },
         _ => ProviderError::Refused { node, why: "its answer does not fit the request".to_owned() },
     }

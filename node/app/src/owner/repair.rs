@@ -209,7 +209,7 @@ impl Owner {
             .zip(rebuilt)
             .map(|((index, node), bytes)| async move {
                 let chunk = segment.chunks[usize::from(*index)];
-                (*index, *node, self.send_chunk(*node, chunk, bytes.into()).await)
+                (*index, *node, self.send_patiently(*node, chunk, &bytes.into()).await)
             })
             .collect();
         let mut healed = segment.clone();
