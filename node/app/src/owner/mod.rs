@@ -9,6 +9,7 @@ pub mod audit;
 pub mod custody;
 mod evidence;
 pub mod forgotten;
+mod journaled;
 pub mod line;
 mod records;
 pub mod repair;
@@ -38,6 +39,7 @@ use commonhold_store::{ContractState, Role, Store};
 use crate::clock::unix_seconds;
 use crate::config::OwnerConfig;
 use crate::directory::{Directory, Known};
+use crate::journal::{Journal, Side};
 use crate::policies::Policies;
 use crate::turns::Turns;
 use line::{Line, LineContext};
@@ -102,6 +104,8 @@ pub struct Owner {
     pub directory: Directory,
     /// Who decides.
     pub policies: Policies,
+    /// What was decided, and how it went.
+    pub journal: Arc<Journal>,
     /// Terms and intervals.
     pub config: OwnerConfig,
     /// Folder for audit evidence.
@@ -128,6 +132,7 @@ impl Owner {
         party: Arc<PartyKey>,
         directory: Directory,
         policies: Policies,
+        journal: Arc<Journal>,
         config: OwnerConfig,
         evidence: PathBuf,
     ) -> Self {
@@ -138,6 +143,7 @@ impl Owner {
             party,
             directory,
             policies,
+            journal,
             config,
             evidence,
             lines: tokio::sync::Mutex::default(),
@@ -311,7 +317,11 @@ impl Owner {
         let request = Request::OpenContract { note: note.to_bytes() };
         let answer = match self.call(node, request, CONTRACT_TIMEOUT).await? {
             Response::Note { note } => note,
-            other => return Err(unexpected(node, other)),
+            other => {
+                let error = unexpected(node, other);
+                self.journal.refused(Side::Owner, &contract, &error.to_string());
+                return Err(error);
+            }
         };
         let signed = SignedNote::parse(&answer).map_err(|error| refused(error.to_string()))?;
         if signed.text() != note.text()
@@ -320,7 +330,7 @@ impl Owner {
         {
             return Err(refused("it answered with another contract".to_owned()));
         }
-        let (store, ledger) = (self.store.clone(), self.ledger.clone());
+        let (store, ledger, agreed) = (self.store.clone(), self.ledger.clone(), contract.clone());
         blocking(move || {
             store.open_contract(Role::Owner, &contract, &signed).map_err(|error| error.to_string())?;
             ledger.append(&signed).map_err(|error| error.to_string())
@@ -328,6 +338,7 @@ impl Owner {
         .await
         .and_then(|kept| kept)
         .map_err(refused)?;
+        self.journal.opened(Side::Owner, &agreed);
         Ok(id)
     }
 
@@ -370,7 +381,7 @@ impl Owner {
     }
 
     /// Sends one chunk and waits until the provider has signed for it.
-    async fn send_chunk(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) -> Result<(), ProviderError> {
+    async fn try_send(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) -> Result<(), ProviderError> {
         let line = self.line(node).await?;
         let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
         let request = Request::PutChunk { contract: line.contract, chunk, bytes };
@@ -388,7 +399,7 @@ impl Owner {
 
     /// Fetches one chunk from one provider and checks it. A damaged or wrong answer marks the
     /// chunk as lost there.
-    async fn fetch_chunk(
+    async fn try_fetch(
         &self,
         node: NodeId,
         chunk: ChunkId,

@@ -7,6 +7,7 @@
 
 mod agreement;
 mod chunks;
+mod journaled;
 mod settling;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
 use crate::hourly::Hourly;
+use crate::journal::Journal;
 use crate::money::Purse;
 use crate::turns::Turns;
 use crate::upkeep::{Damage, Ended};
@@ -72,6 +74,8 @@ pub struct Provider {
     pub creditor: Arc<Creditor>,
     /// Payments and trust lines.
     pub purse: Arc<Purse>,
+    /// What was decided, and how it went.
+    pub journal: Arc<Journal>,
     /// When each contract last committed something, or began to put.
     pub progress: Mutex<HashMap<ContractId, Instant>>,
     /// One change at a time per contract.
@@ -140,7 +144,7 @@ impl Provider {
     async fn serve(&self, from: NodeId, request: Request) -> Answer {
         match request {
             Request::Hello => Ok(Response::Record { record: locked(&self.record).clone() }),
-            Request::OpenContract { note } => self.open_contract(from, &note).await,
+            Request::OpenContract { note } => self.answer_offer(from, &note).await,
             Request::ContractState { contract } => self.contract_state(from, contract).await,
             Request::InventoryPage { contract, from: first } => {
                 self.inventory_page(from, contract, first).await
