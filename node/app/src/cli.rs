@@ -64,6 +64,9 @@ pub enum Command {
     /// Read the node's signed ledger, or check anybody's.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Write, try and compare policy plugins.
+    #[command(subcommand)]
+    Plugin(crate::commands::plugin::PluginCommand),
     /// Start a local network of provider nodes and one owner, until Ctrl-C or SIGTERM.
     Devnet(Devnet),
     /// Show the whole life of some files on a local network, every step verified.

@@ -6,6 +6,7 @@
 mod advice;
 mod api;
 mod audits;
+mod backtest;
 mod children;
 mod cli;
 mod clock;

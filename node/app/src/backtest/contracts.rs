@@ -57,7 +57,8 @@ pub struct Kept {
 impl Kept {
     /// Totals at both ends of a time.
     fn ends(&self, window: Window) -> (Totals, Totals) {
-        let before = |end: u64| self.receipts.iter().rev().find(|(until, _)| *until <= end).map(|(_, it)| *it);
+        let before =
+            |end: u64| self.receipts.iter().rev().find(|(until, _)| *until <= end).map(|(_, it)| *it);
         let first = window.from.checked_sub(1).and_then(before);
         (first.unwrap_or_default(), before(window.to).unwrap_or_default())
     }

@@ -39,7 +39,8 @@ pub fn fetch(ask: &Fetch, plan: &FetchPlan, chunks: &[Chunk]) -> Fetched {
 
     let (k, parallel) = (ask.k as usize, plan.parallel.max(1) as usize);
     let mut running: BinaryHeap<Reverse<(u64, bool)>> = BinaryHeap::new();
-    let (mut now, mut since, mut have, mut asked, mut failed, mut hedges) = (0_u64, 0_u64, 0, 0_u64, 0_u64, 0);
+    let (mut now, mut since, mut have, mut asked, mut failed, mut hedges) =
+        (0_u64, 0_u64, 0, 0_u64, 0_u64, 0);
     let mut begin = |running: &mut BinaryHeap<_>, now: u64, chunk: Chunk| {
         asked += 1;
         running.push(Reverse((now.saturating_add(chunk.ms), chunk.whole)));

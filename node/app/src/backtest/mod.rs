@@ -9,8 +9,6 @@ mod fetching;
 mod placement;
 mod pricing;
 mod report;
-#[cfg(test)]
-mod tests;
 mod transport;
 
 use std::collections::BTreeMap;
@@ -23,7 +21,7 @@ use serde::Serialize;
 use crate::journal::{History, Line, What};
 
 pub use self::contracts::{Kept, of_ledger};
-pub use self::report::{Report, Section, Table, Value};
+pub use self::report::Report;
 
 /// Most different sentences of faults that are listed.
 const FAULTS_MAX: usize = 20;
@@ -79,7 +77,7 @@ impl Window {
 }
 
 /// One question with the answers to it.
-pub(self) struct Asked {
+struct Asked {
     /// Unix milliseconds.
     time: u64,
     question: Question,
@@ -191,12 +189,12 @@ fn ask_all(
 }
 
 /// The middle one, or the default of none; the list is sorted then.
-pub(self) fn median<T: Ord + Copy + Default>(list: &mut [T]) -> T {
+pub fn median<T: Ord + Copy + Default>(list: &mut [T]) -> T {
     list.sort_unstable();
     list.get(list.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }
 
 /// The mean, or nothing of none.
-pub(self) fn mean(sum: u128, count: u64) -> Option<f64> {
+fn mean(sum: u128, count: u64) -> Option<f64> {
     (count > 0).then(|| sum as f64 / count as f64)
 }

@@ -114,7 +114,8 @@ fn holders(asked: &[Asked]) -> Section {
     }
     let count = |get: fn(&Holders) -> u64| columns.each_ref().map(|it| Value::from(get(it)));
     let all = |it: &Holders| it.questions[0] + it.questions[1];
-    let per_question = |at: usize| columns.each_ref().map(|it| Value::real(mean(it.spread[at].into(), all(it))));
+    let per_question =
+        |at: usize| columns.each_ref().map(|it| Value::real(mean(it.spread[at].into(), all(it))));
     let per_holder =
         |get: fn(&Holders) -> u128| columns.each_ref().map(|it| Value::real(mean(get(it), it.found)));
     let rows = vec![

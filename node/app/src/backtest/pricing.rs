@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use commonhold_format::policy::{Answer, Credit, CreditLimit, Key, Quote};
 use commonhold_format::policy::Question;
+use commonhold_format::policy::{Answer, Credit, CreditLimit, Key, Quote};
 use commonhold_format::statement::Prices;
 
 use super::contracts::Kept;
@@ -211,7 +211,11 @@ fn credit(asked: &[Asked]) -> Section {
         Row::new("allowed", "decisions within the limit", of(|it| it.allowed)),
         Row::new("refused", "decisions beyond it", of(|it| it.refused)),
         Row::new("parties", "parties", [0; 3].map(|_: u8| Value::from(last.len() as u64))),
-        Row::new("parties_refused", "parties that were ever beyond it", of(|it| it.parties_refused.len() as u64)),
+        Row::new(
+            "parties_refused",
+            "parties that were ever beyond it",
+            of(|it| it.parties_refused.len() as u64),
+        ),
         Row::new("covered_microcredits", "debts covered at the end", sum(|debt, limit| debt.min(limit))),
         Row::new("uncovered_microcredits", "debts not covered at the end", sum(u64::saturating_sub)),
     ];

@@ -161,7 +161,8 @@ impl Report {
         if self.damaged > 0 {
             writeln!(to, "{} lines of the journal are damaged and were passed over", self.damaged)?;
         }
-        let fuel = format!("fuel per call {} (median), {} (most)", self.calls.fuel_median, self.calls.fuel_max);
+        let fuel =
+            format!("fuel per call {} (median), {} (most)", self.calls.fuel_median, self.calls.fuel_max);
         writeln!(to, "{faults} faults, {refused} answers refused; {fuel}")?;
         if let (Some(median), Some(max)) = (self.calls.time_median_us, self.calls.time_max_us) {
             writeln!(to, "time per call {median:.1} us (median), {max:.1} us (most)")?;
@@ -183,11 +184,20 @@ impl Section {
             .rows
             .iter()
             .map(|row| {
-                [row.what.to_owned(), row.recorded.to_string(), row.plugin.to_string(), row.default.to_string()]
+                [
+                    row.what.to_owned(),
+                    row.recorded.to_string(),
+                    row.plugin.to_string(),
+                    row.default.to_string(),
+                ]
             })
             .collect();
         let head = [self.title, "recorded", "plugin", "default"].map(str::to_owned);
-        write_columns(to, &[&[head.to_vec()], &shown.iter().map(|it| it.to_vec()).collect::<Vec<_>>()[..]].concat(), 1)?;
+        write_columns(
+            to,
+            &[&[head.to_vec()], &shown.iter().map(|it| it.to_vec()).collect::<Vec<_>>()[..]].concat(),
+            1,
+        )?;
         for table in self.tables.iter().filter(|table| !table.rows.is_empty()) {
             writeln!(to, "  {}", table.title)?;
             let head: Vec<String> = table.columns.iter().map(|name| (*name).to_owned()).collect();

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use commonhold_format::policy::{
-    Answer, Dial, Fetch, Key, Limits, Question, Transport as Carrier,
-};
+use commonhold_format::policy::{Answer, Dial, Fetch, Key, Limits, Question, Transport as Carrier};
 
 use super::fetching::{Chunk, fetch};
 use super::report::{Row, Section, Table, Value};
@@ -104,7 +102,9 @@ fn fetches(asked: &[Asked], lines: &[&Line]) -> Section {
                 None => Chunk { ms: usual.into(), whole: true },
             });
             *if found.is_some() { &mut taken } else { &mut guessed } += 1;
-            ends.extend(found.filter(|(_, moved)| moved.is_whole()).map(|(begun, moved)| begun + u64::from(moved.ms)));
+            ends.extend(
+                found.filter(|(_, moved)| moved.is_whole()).map(|(begun, moved)| begun + u64::from(moved.ms)),
+            );
         }
         measured.extend(measured_ms(ask, it.time, &mut ends));
         for (column, answer) in columns.iter_mut().zip(&it.answers) {
@@ -131,7 +131,11 @@ fn fetches(asked: &[Asked], lines: &[&Line]) -> Section {
         Row::new("max_ms", "slowest, ms", of(|it| it.times.last().copied().into())),
         Row::new("hedges", "chunks asked for because of slowness", of(|it| it.hedges.into())),
         Row::new("surplus_bytes", "bytes asked for beyond need, at most", of(|it| it.surplus_bytes.into())),
-        Row::new("measured_segments", "segments whose time was measured", only((measured.len() as u64).into())),
+        Row::new(
+            "measured_segments",
+            "segments whose time was measured",
+            only((measured.len() as u64).into()),
+        ),
         Row::new("measured_mean_ms", "measured, mean ms", only(Value::real(mean_of(&measured)))),
         Row::new("measured_median_ms", "measured, median ms", only(part(&measured, 50).into())),
         Row::new("chunks_recorded", "chunk times that were recorded", only(taken.into())),
@@ -182,7 +186,13 @@ fn sends(asked: &[Asked]) -> Section {
             columns.map(|it| Value::real(mean(it.1.into(), it.0))),
         ),
     ];
-    Section { key: "sends", title: "Sending", rule: "how many at most; not how long it takes", rows, tables: vec![] }
+    Section {
+        key: "sends",
+        title: "Sending",
+        rule: "how many at most; not how long it takes",
+        rows,
+        tables: vec![],
+    }
 }
 
 fn limits(asked: &[Asked], lines: &[&Line], window: Window) -> Section {
@@ -299,9 +309,17 @@ fn dials(asked: &[Asked]) -> Section {
         Row::new("first_tcp", "TCP first", of(|it| it.first[1].into())),
         Row::new("not_dialed", "not dialed at all", of(|it| it.none.into())),
         Row::new("left_out", "addresses left out", of(|it| it.left_out.into())),
-        Row::new("at_once_mean", "addresses at the same time, mean", of(|it| Value::real(mean(it.at_once.into(), it.count)))),
+        Row::new(
+            "at_once_mean",
+            "addresses at the same time, mean",
+            of(|it| Value::real(mean(it.at_once.into(), it.count))),
+        ),
         Row::new("first_failed", "first address had failed last", of(|it| it.failing.into())),
-        Row::new("first_connect_ms", "time to connect at the first, mean ms", of(|it| Value::real(mean(it.connect_ms, it.known)))),
+        Row::new(
+            "first_connect_ms",
+            "time to connect at the first, mean ms",
+            of(|it| Value::real(mean(it.connect_ms, it.known))),
+        ),
     ];
     Section {
         key: "dials",

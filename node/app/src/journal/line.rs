@@ -5,6 +5,7 @@
 
 use commonhold_format::policy::{Answer, Key, Question};
 use commonhold_format::statement::{Contract, Prices};
+use commonhold_host::Decider;
 use serde::{Deserialize, Serialize};
 
 use super::{cut, trim};
@@ -189,6 +190,20 @@ impl What {
             Self::ContractOpened { .. } => "contract_opened",
             Self::ContractRefused { .. } => "contract_refused",
             Self::Omitted { .. } => "omitted",
+        }
+    }
+}
+
+impl From<&Decider> for By {
+    fn from(by: &Decider) -> Self {
+        match by {
+            Decider::Default => Self::Default,
+            Decider::Plugin { name, version } => {
+                Self::Plugin { name: name.clone(), version: version.clone() }
+            }
+            Decider::Fallback { name, fault } => {
+                Self::Fallback { name: name.clone(), reason: fault.to_string() }
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use commonhold_format::ids::NodeId;
 use commonhold_format::policy::{Answer, Question};
 use commonhold_format::statement::Contract;
+use commonhold_host::{Decider, Observer};
 
 use self::files::Files;
 use self::gate::Gate;
@@ -32,7 +33,7 @@ use crate::config::JournalConfig;
 
 pub use self::line::{By, Line, Moved, Side, What};
 pub use self::reader::{History, read};
-pub use self::trim::CANDIDATES_MAX;
+pub use self::trim::name;
 
 /// Lines that wait to be written.
 const QUEUE_LINES_MAX: usize = 1024;
@@ -84,13 +85,13 @@ impl Journal {
     }
 
     /// Notes a decision: the answer that counted, and whose it was.
-    pub fn decided(&self, question: &Question, answer: &Answer, by: By) {
+    pub fn decision(&self, question: &Question, answer: &Answer, by: impl FnOnce() -> By) {
         let Some(inner) = &self.0 else { return };
         let name = trim::name(question);
         let weight = trim::weight(question);
         inner.put(name, gate::DECISIONS_PER_SECOND, weight, || {
             let (question, answer, left_out) = trim::trim(question, answer);
-            What::Decision { question, answer, by: by.cut(), left_out }
+            What::Decision { question, answer, by: by().cut(), left_out }
         });
     }
 
@@ -136,6 +137,12 @@ impl Journal {
         if let Some(inner) = &self.0 {
             inner.put(name, gate::EVENTS_PER_SECOND, 1, what);
         }
+    }
+}
+
+impl Observer for Journal {
+    fn decided(&self, question: &Question, answer: &Answer, by: &Decider) {
+        self.decision(question, answer, || by.into());
     }
 }
 

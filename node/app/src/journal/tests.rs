@@ -8,10 +8,12 @@ use commonhold_format::policy::{
     Address, AdmitOffer, Candidate, ChooseCode, CodeAnswer, Dial, Fetch, Key, Limit, Policy, Purpose, Rank,
     Source,
 };
+use commonhold_host::Fault;
 use proptest::prelude::*;
 
 use super::files::{Name, day_of};
 use super::line::LINE_LEN_MAX;
+use super::trim::CANDIDATES_MAX;
 use super::*;
 use crate::config::{ByteSize, Term};
 
@@ -26,7 +28,7 @@ fn question() -> Question {
 fn noted(count: usize, dir: &Path) {
     let journal = Journal::open(dir, &config(1 << 20)).unwrap();
     for _ in 0..count {
-        journal.decided(&question(), &BuiltIn.answer(&question()), By::Default);
+        journal.decided(&question(), &BuiltIn.answer(&question()), &Decider::Default);
     }
 }
 
@@ -58,15 +60,15 @@ fn what_is_noted_is_read_again_in_order() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("journal");
     let by = [
-        By::Default,
-        By::Plugin { name: "spread".to_owned(), version: "1.0.0".to_owned() },
-        By::Fallback { name: "spread".to_owned(), reason: "it ran out of fuel\n".repeat(100) },
+        Decider::Default,
+        Decider::Plugin { name: "spread".to_owned(), version: "1.0.0".to_owned() },
+        Decider::Fallback { name: "spread".to_owned(), fault: Fault::Other("out of fuel\n".repeat(100)) },
     ];
     {
         let journal = Journal::open(&dir, &config(1 << 20)).unwrap();
         for by in &by {
             let question = AdmitOffer { bytes: u64::MAX, account: i64::MIN, ..Default::default() }.into();
-            journal.decided(&question, &BuiltIn.answer(&question), by.clone());
+            journal.decided(&question, &BuiltIn.answer(&question), by);
         }
     }
     let history = read(&dir).unwrap();
@@ -82,7 +84,8 @@ fn what_is_noted_is_read_again_in_order() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(found, by.map(By::cut));
+    assert_eq!(found, by.each_ref().map(|by| By::from(by).cut()));
+    assert!(matches!(&found[2], By::Fallback { reason, .. } if reason.chars().count() == WORDS_MAX));
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
     for (name, _) in files::list(&dir).unwrap() {
         let mode = fs::metadata(files::path(&dir, &name)).unwrap().permissions().mode();
@@ -241,11 +244,11 @@ fn nothing_is_made_when_it_is_off() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("journal");
     let journal = Journal::open(&dir, &JournalConfig { size: ByteSize(0), ..config(0) }).unwrap();
-    journal.decided(&question(), &BuiltIn.answer(&question()), By::Default);
+    journal.decided(&question(), &BuiltIn.answer(&question()), &Decider::Default);
     drop(journal);
     assert!(!dir.exists());
     assert!(read(&dir).unwrap().lines.is_empty());
-    Journal::off().decided(&question(), &BuiltIn.answer(&question()), By::Default);
+    Journal::off().decided(&question(), &BuiltIn.answer(&question()), &Decider::Default);
 }
 
 proptest! {
