@@ -151,6 +151,11 @@ impl Places {
         self.0.join("evidence")
     }
 
+    /// What the node decided, and how it went.
+    pub fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
     fn format(&self) -> PathBuf {
         self.0.join("format")
     }

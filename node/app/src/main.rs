@@ -6,6 +6,7 @@
 mod advice;
 mod api;
 mod audits;
+mod backtest;
 mod children;
 mod cli;
 mod clock;
@@ -17,6 +18,7 @@ mod demo;
 mod devnet;
 mod directory;
 mod hourly;
+mod journal;
 mod link;
 mod loss;
 mod money;

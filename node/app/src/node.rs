@@ -32,6 +32,7 @@ use crate::credit::{self, Creditor};
 use crate::datadir::{DataDir, Places, write_durably};
 use crate::directory::Directory;
 use crate::hourly::Hourly;
+use crate::journal::Journal;
 use crate::link::Link;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
@@ -94,6 +95,10 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let places = home.places.clone();
 
     let policies = Policies::built_in();
+    let (folder, keeping) = (places.journal(), config.journal.clone());
+    let opened = blocking(move || Journal::open(&folder, &keeping)).await?;
+    let journal = opened.with_context(|| format!("the journal in {}", places.journal().display()))?;
+    let journal = Arc::new(journal);
 
     let api_address = config.api.listen.0;
     let listener = tokio::net::TcpListener::bind(api_address).await.with_context(|| {
@@ -211,6 +216,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         receipts: Mutex::new(Hourly::new(RECEIPTS_PER_HOUR_MAX)),
         creditor: creditor.clone(),
         purse: purse.clone(),
+        journal: journal.clone(),
         progress: Mutex::new(HashMap::new()),
         turns: Turns::default(),
         damage: Damage::default(),
@@ -261,6 +267,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             directory: directory.clone(),
             policies: policies.clone(),
             link: link.clone(),
+            journal: journal.clone(),
             config: config.owner.clone(),
             keep_evidence_seconds: config.ledger.keep_evidence.0,
             places: places.clone(),
@@ -414,6 +421,7 @@ struct OwnerOpening {
     directory: Directory,
     policies: Policies,
     link: Arc<Link>,
+    journal: Arc<Journal>,
     config: OwnerConfig,
     keep_evidence_seconds: u64,
     places: Places,
@@ -433,6 +441,7 @@ impl OwnerOpening {
             self.directory.clone(),
             self.policies.clone(),
             self.link.clone(),
+            self.journal.clone(),
             self.config.clone(),
             self.places.evidence(),
         ));

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use commonhold_format::policy::Kind;
 
+use crate::commands::plugin::backtest::Backtest;
+use crate::commands::plugin::bench::Bench;
+use crate::commands::plugin::test::Test;
+
 /// `plugin …`
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
@@ -12,6 +16,13 @@ pub enum Plugin {
     New(New),
     /// Build plugins from source: the file beside plugin.toml, unsigned.
     Build(Build),
+    /// Ask a plugin what its cases ask, under the limits of a node, and compare.
+    Test(Test),
+    /// Measure a plugin's calls beside the built-in default's.
+    Bench(Bench),
+    /// Replay what this node was asked before through a plugin, and say what would have come of it.
+    /// Whether the node runs or not.
+    Backtest(Backtest),
 }
 
 /// Flags of `plugin new`.

@@ -3,7 +3,7 @@
 
 mod audit;
 mod ledger;
-mod plugin;
+pub mod plugin;
 mod proofs;
 mod store;
 pub mod transfer;
