@@ -26,6 +26,7 @@ use self::notes::view_ledger;
 use crate::advice::{self, Side};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
+use crate::link::Link;
 use crate::money::{Purse, Signed};
 use crate::owner::{Owner, Stood};
 use crate::progress::human;
@@ -65,6 +66,8 @@ pub struct Api {
     pub creditor: Option<Arc<Creditor>>,
     /// Payments and trust lines.
     pub purse: Arc<Purse>,
+    /// How fast chunks go.
+    pub link: Arc<Link>,
     /// Since when.
     pub started: Instant,
     /// When a silent holder counts as gone.
@@ -197,6 +200,18 @@ fn standing(node: &NodeId, stood: &Stood) -> Option<types::ProviderStanding> {
         outcome: outcome(stood.last.outcome),
         evidence: stood.failed.as_ref().map(|it| HEXLOWER.encode(&it.evidence)),
     })
+}
+
+fn traffic(link: &Link) -> types::TrafficStatus {
+    let (traffic, limits) = (link.traffic(), link.limits());
+    types::TrafficStatus {
+        sent_today_bytes: traffic.sent_today,
+        received_today_bytes: traffic.received_today,
+        sent_this_month_bytes: traffic.sent_this_month,
+        received_this_month_bytes: traffic.received_this_month,
+        upload_limit_bytes_per_second: (limits.upload > 0).then_some(limits.upload),
+        download_limit_bytes_per_second: (limits.download > 0).then_some(limits.download),
+    }
 }
 
 fn scrub_status(store: &Store, damage: &Damage) -> types::ScrubStatus {
@@ -344,6 +359,8 @@ impl Api {
             drive: drive_status,
             contracts: store.map_or(0, |store| store.contracts().len() as u64),
             peers_connected: connected,
+            connections_refused: self.net.refused_connections(),
+            traffic: traffic(&self.link),
             ledger: types::LedgerHead {
                 size: self.ledger.len(),
                 root: HEXLOWER.encode(&self.ledger.root()),

@@ -16,6 +16,7 @@ use commonhold_engine::admission::AdmissionRules;
 use commonhold_format::keys::{DeviceSecret, PartyKey, RootSecret};
 use commonhold_format::record::{NodeRecord, Offer, Region, head_key, node_key};
 use commonhold_format::statement::ledger_origin;
+use commonhold_format::wire::{self, Refusal};
 use commonhold_gateway::Token;
 use commonhold_ledger::Ledger;
 use commonhold_ledger::heads::Heads;
@@ -25,12 +26,13 @@ use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::api::{Api, OwnerHalf};
-use crate::clock::{unix_milliseconds, unix_seconds};
+use crate::clock::{moment, unix_milliseconds, unix_seconds};
 use crate::config::{Config, OwnerConfig};
 use crate::credit::{self, Creditor};
 use crate::datadir::{DataDir, Places, write_durably};
 use crate::directory::Directory;
 use crate::hourly::Hourly;
+use crate::link::Link;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
 use crate::policies::Policies;
@@ -41,8 +43,10 @@ use crate::vault::{self, Outside, Vault};
 use crate::verdicts::Verdicts;
 use crate::witness::{Pages, Witness, known_forks};
 
-/// Requests of other nodes that are worked on at the same time.
+/// Requests of other nodes that are worked on at the same time: so many about chunks, and so many others.
 const SERVING_MAX: usize = 64;
+/// Requests of either kind that wait for it; beyond it they are refused as busy.
+const WAITING_MAX: usize = 256;
 /// A node record is valid for this long, and written anew at a quarter of it.
 const RECORD_SECONDS: u64 = 4 * 3600;
 /// Pause between two looks for other nodes, while this node is new or knows too few providers.
@@ -103,10 +107,13 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         listen: config.network.listen.iter().map(|address| address.0.clone()).collect(),
         bootstrap: config.network.bootstrap.iter().map(|address| address.0.clone()).collect(),
         dht_server: config.provider.enabled,
+        policy: policies.transport.clone(),
+        moment,
     })
     .await
     .with_context(|| format!("see [network] in {}", places.config().display()))?;
 
+    let link = Arc::new(Link::open(places.traffic()));
     let (ledger_dir, ledger_key) = (places.ledger(), home.root.party_key());
     let origin = ledger_origin(&ledger_key.id(), &net.node());
     let (store_config, outside) = (store_config(&config, &places), Outside::of(&places));
@@ -187,6 +194,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         ledger: ledger.clone(),
         party: home.root.party_key(),
         net: net.clone(),
+        link: link.clone(),
         rules: config.provider.enabled.then(|| AdmissionRules {
             // Those of the quoter are put in their place for each contract.
             prices: config.provider.prices(),
@@ -213,6 +221,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(serve(service.clone(), incoming));
+    tasks.spawn(link.clone().run(policies.transport.clone()));
     tasks.spawn(async move { announcer.run().await });
     tasks.spawn(look_forever(vault.clone()));
     tasks.spawn({
@@ -251,6 +260,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             party: party.clone(),
             directory: directory.clone(),
             policies: policies.clone(),
+            link: link.clone(),
             config: config.owner.clone(),
             keep_evidence_seconds: config.ledger.keep_evidence.0,
             places: places.clone(),
@@ -278,6 +288,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         witness,
         creditor: config.provider.enabled.then_some(creditor),
         purse,
+        link: link.clone(),
         started: Instant::now(),
         absent_after_seconds: config.owner.absent_after.0,
     });
@@ -288,6 +299,9 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let served = commonhold_gateway::serve(listener, token, api, stop).await;
     tasks.shutdown().await;
     net.shutdown().await;
+    if let Err(error) = blocking(move || link.save()).await? {
+        tracing::warn!(error, "the counts of traffic were not kept");
+    }
     served.context("the local API failed")
 }
 
@@ -317,11 +331,28 @@ impl Drop for Announced {
     }
 }
 
-/// Answers other nodes, a bounded number at a time; what waits beyond it waits in the network's
-/// own bounded queue.
+/// Answers other nodes. Chunks have places of their own, because they may have to wait for their turn
+/// on the line, and nobody else should wait for them.
 async fn serve(service: Arc<Provider>, mut incoming: mpsc::Receiver<Incoming>) {
+    let (chunks, waiting_chunks) = mpsc::channel(WAITING_MAX);
+    let (others, waiting_others) = mpsc::channel(WAITING_MAX);
+    let sort = async move {
+        while let Some(incoming) = incoming.recv().await {
+            let queue = if incoming.request.is_bulk() { &chunks } else { &others };
+            if let Err(mpsc::error::TrySendError::Full(incoming)) = queue.try_send(incoming) {
+                let why = "this node has too much to do: try again later";
+                // The peer may have gone away.
+                let _ = incoming.answer.send(wire::refused(Refusal::Busy, why));
+            }
+        }
+    };
+    tokio::join!(sort, answer(service.clone(), waiting_chunks), answer(service, waiting_others));
+}
+
+/// Answers requests, a bounded number at a time.
+async fn answer(service: Arc<Provider>, mut waiting: mpsc::Receiver<Incoming>) {
     let places = Arc::new(Semaphore::new(SERVING_MAX));
-    while let Some(Incoming { from, request, answer }) = incoming.recv().await {
+    while let Some(Incoming { from, request, answer }) = waiting.recv().await {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let service = service.clone();
         tokio::spawn(async move {
@@ -382,6 +413,7 @@ struct OwnerOpening {
     party: Arc<PartyKey>,
     directory: Directory,
     policies: Policies,
+    link: Arc<Link>,
     config: OwnerConfig,
     keep_evidence_seconds: u64,
     places: Places,
@@ -400,6 +432,7 @@ impl OwnerOpening {
             self.party.clone(),
             self.directory.clone(),
             self.policies.clone(),
+            self.link.clone(),
             self.config.clone(),
             self.places.evidence(),
         ));

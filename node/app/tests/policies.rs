@@ -121,6 +121,8 @@ impl Lender {
             listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
             bootstrap,
             dht_server: true,
+            policy: Arc::new(commonhold_engine::policy::BuiltIn),
+            moment: commonhold_format::policy::Moment::default,
         })
         .await
         .unwrap();

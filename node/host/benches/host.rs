@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use commonhold_engine::policy::BuiltIn;
 use commonhold_format::policy::{
-    Candidate, CodeAnswer, Fetch, Key, Kind, Moment, Peer, Policy, Purpose, Question, Quote, Rank,
-    Source, Standing, Usage,
+    Candidate, CodeAnswer, Fetch, Key, Kind, Moment, Peer, Policy, Purpose, Question, Quote, Rank, Source,
+    Standing, Usage,
 };
 use commonhold_format::statement::Prices;
 use commonhold_host::{Host, Seat};

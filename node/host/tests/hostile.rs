@@ -16,7 +16,9 @@ use commonhold_format::policy::{
     Question, Rank,
 };
 use commonhold_format::statement::{Capability, PolicyManifest};
-use commonhold_host::{BREAKER_FAULTS_IN_ROW, Fault, FaultKind, Grant, Host, Limits, Plugin, Refused, Seat, Trust};
+use commonhold_host::{
+    BREAKER_FAULTS_IN_ROW, Fault, FaultKind, Grant, Host, Limits, Plugin, Refused, Seat, Trust,
+};
 
 /// When plugins of plugins/hostile turn bad, and after.
 const LATER: Moment = Moment { unix_seconds: 1_900_000_000, minute_of_week: 0 };
@@ -341,7 +343,8 @@ fn attack_38_import_that_was_not_granted() {
 fn attack_39_another_version() {
     let host = Host::new().unwrap();
     let refused = common::load(&host, &file("another-version")).unwrap_err();
-    let text = "it was built for policy API 0.2.0 and this node has 0.1.0: build it again with the SDK of 0.1.0";
+    let text =
+        "it was built for policy API 0.2.0 and this node has 0.1.0: build it again with the SDK of 0.1.0";
     assert_eq!(refused.to_string(), text);
     // A later 0.1 is taken as long as it uses what there is.
     let core = std::fs::read_to_string(folder().join("harmless.wat")).unwrap();

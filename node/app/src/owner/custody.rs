@@ -1,4 +1,4 @@
-//! The drive's `Custody`, kept by providers: choosing them, sending chunks, fetching them back.
+//! The drive's `Custody`, kept by providers: choosing them, sending chunks, giving them up.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use commonhold_engine::placement::{self, Candidate, Need, Placing};
 use commonhold_engine::policy::BuiltIn;
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, SegmentId};
-use commonhold_format::policy::Purpose;
+use commonhold_format::policy::{Purpose, Send};
 use commonhold_format::segment::Segment;
 use commonhold_store::SMALL_CHUNK_LEN_MAX;
 use futures::future::BoxFuture;
@@ -26,8 +26,6 @@ use crate::node::SMALL_CHUNKS_BYTES_MIN;
 const SEARCHES: usize = 4;
 /// Pause between two searches.
 const SEARCH_PAUSE: Duration = Duration::from_millis(500);
-/// After this long without an answer a further source of a chunk is asked as well.
-const HEDGE_AFTER: Duration = Duration::from_millis(1500);
 
 impl Custody for Owner {
     fn code(&self) -> BoxFuture<'_, Result<Code, CustodyError>> {
@@ -53,7 +51,7 @@ impl Custody for Owner {
         prefer: Option<NodeId>,
     ) -> BoxFuture<'_, Result<PlacedChunks, CustodyError>> {
         let segment = segment.clone();
-        Box::pin(async move { self.fetch_segment(&segment, prefer).await })
+        Box::pin(async move { self.fetch_segment(&segment, prefer, Purpose::Use).await })
     }
 
     fn retain(&self, live: HashSet<SegmentId>) -> BoxFuture<'_, Result<(), CustodyError>> {
@@ -91,19 +89,25 @@ impl Owner {
         let n = usize::from(code.n());
         let ranked = self.holders_for(code, chunk_len).await?;
         let spares = std::sync::Mutex::new(ranked[n..].to_vec());
-        let mut sending: FuturesUnordered<_> = chunks
-            .iter()
-            .zip(&ranked)
-            .enumerate()
-            .map(|(at, ((chunk, bytes), node))| {
-                let spares = &spares;
-                async move { (at, self.send_to_one(*node, *chunk, bytes, spares).await) }
-            })
-            .collect();
+        let parallel = self.policies.transport.ask(Send {
+            now: moment(),
+            purpose: Purpose::Use,
+            k: u32::from(code.k()),
+            n: u32::from(code.n()),
+            chunk_len: u32::try_from(chunk_len).unwrap_or(u32::MAX),
+        });
+        let send = |(at, ((chunk, bytes), node)): (usize, (&(ChunkId, Bytes), &NodeId))| {
+            let (spares, chunk, node, bytes) = (&spares, *chunk, *node, bytes.clone());
+            async move { (at, self.send_to_one(node, chunk, &bytes, spares).await) }
+        };
+        let mut waiting = chunks.iter().zip(&ranked).enumerate();
+        let at_once = usize::try_from(parallel).unwrap_or(usize::MAX).max(1);
+        let mut sending: FuturesUnordered<_> = waiting.by_ref().take(at_once).map(send).collect();
         let mut holders = ranked[..n].to_vec();
         let mut signed = 0;
         let mut failures = Vec::new();
         while let Some((at, outcome)) = sending.next().await {
+            sending.extend(waiting.next().map(send));
             match outcome {
                 Ok(node) => {
                     holders[at] = node;
@@ -196,90 +200,6 @@ impl Owner {
         rooms.sort_unstable_by(|a, b| b.cmp(a));
         let free = rooms.iter().take(usize::from(code.n())).sum();
         CustodyError::Full { free, needed: chunk_len * u64::from(code.n()) }
-    }
-
-    /// Sends a chunk to `node`, or to the next spare when it fails. Answers who signed.
-    async fn send_to_one(
-        &self,
-        node: NodeId,
-        chunk: ChunkId,
-        bytes: &Bytes,
-        spares: &std::sync::Mutex<Vec<NodeId>>,
-    ) -> Result<NodeId, ProviderError> {
-        let mut node = node;
-        loop {
-            match self.send_chunk(node, chunk, bytes.clone()).await {
-                Ok(()) => return Ok(node),
-                Err(error) => {
-                    tracing::debug!(%error, "a chunk was not kept; trying the next provider");
-                    let mut spares = spares.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    if spares.is_empty() {
-                        return Err(error);
-                    }
-                    node = spares.remove(0);
-                }
-            }
-        }
-    }
-
-    /// Any k chunks of a segment, each checked against its id.
-    pub(super) async fn fetch_segment(
-        &self,
-        segment: &Segment,
-        prefer: Option<NodeId>,
-    ) -> Result<PlacedChunks, CustodyError> {
-        let need = usize::from(segment.code.k());
-        let mut order: Vec<u8> = (0..segment.code.n()).collect();
-        let worth = |index: &u8| {
-            let sources = self.sources(segment, *index);
-            let preferred = prefer.is_some_and(|node| sources.iter().any(|(source, _)| *source == node));
-            let up = sources.iter().any(|(node, _)| !self.directory.is_down(node));
-            // Preferred first, then whoever answered last; among equals the data chunks, which
-            // need no decoding.
-            (!preferred, !up, *index)
-        };
-        order.sort_by_cached_key(worth);
-        let mut waiting = order.into_iter();
-        let fetch = |index: u8| async move { (index, self.fetch_index(segment, index, prefer).await) };
-        let mut running: FuturesUnordered<_> = waiting.by_ref().take(need).map(fetch).collect();
-        let mut chunks = Vec::with_capacity(need);
-        let mut reason = "no provider was asked".to_owned();
-        while chunks.len() < need {
-            let next = tokio::time::timeout(HEDGE_AFTER, running.next()).await;
-            match next {
-                Ok(Some((index, Ok(bytes)))) => chunks.push((index, bytes)),
-                Ok(Some((_, Err(error)))) => {
-                    reason = error;
-                    running.extend(waiting.next().map(fetch));
-                }
-                Ok(None) => {
-                    return Err(CustodyError::Unavailable { have: chunks.len(), need, reason });
-                }
-                // Somebody is slow: ask one more, and take whoever is first.
-                Err(_) => running.extend(waiting.next().map(fetch)),
-            }
-        }
-        Ok(chunks)
-    }
-
-    async fn fetch_index(
-        &self,
-        segment: &Segment,
-        index: u8,
-        prefer: Option<NodeId>,
-    ) -> Result<Bytes, String> {
-        let chunk = segment.chunks[usize::from(index)];
-        let mut sources = self.sources(segment, index);
-        sources.sort_by_key(|(node, _)| (Some(*node) != prefer, self.directory.is_down(node)));
-        let mut reason = "nobody is known to hold the chunk".to_owned();
-        for (node, contract) in sources {
-            match self.fetch_chunk(node, chunk, contract).await {
-                Ok(bytes) if bytes.len() == segment.chunk_len() => return Ok(bytes),
-                Ok(_) => reason = format!("{node} sent a chunk of another length"),
-                Err(error) => reason = error.to_string(),
-            }
-        }
-        Err(reason)
     }
 
     /// Gives up every segment that is not in `live`: its chunks leave their contracts.

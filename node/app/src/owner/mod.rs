@@ -8,12 +8,15 @@
 pub mod audit;
 pub mod custody;
 mod evidence;
+mod fetch;
 pub mod forgotten;
 pub mod line;
 mod market;
+mod pace;
 mod records;
 pub mod repair;
 mod reports;
+mod send;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -38,11 +41,14 @@ use commonhold_store::{ContractState, Role, Store};
 use crate::clock::unix_seconds;
 use crate::config::OwnerConfig;
 use crate::directory::Directory;
+use crate::link::Link;
 use crate::policies::Policies;
 use crate::turns::Turns;
 use line::{Line, LineContext};
+use pace::Paces;
 use records::Records;
 pub use records::Stood;
+use send::Queues;
 
 /// How long a provider may take to answer about a contract.
 const CONTRACT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -65,6 +71,14 @@ pub enum ProviderError {
     /// It has no room left.
     #[error("{node} has no room left: {why}")]
     Full {
+        /// Who.
+        node: NodeId,
+        /// Its own words.
+        why: String,
+    },
+    /// It has too much to do at present.
+    #[error("{node} has too much to do: {why}")]
+    Busy {
         /// Who.
         node: NodeId,
         /// Its own words.
@@ -102,6 +116,8 @@ pub struct Owner {
     pub directory: Directory,
     /// Who decides.
     pub policies: Policies,
+    /// How fast chunks may go.
+    pub link: Arc<Link>,
     /// Terms and intervals.
     pub config: OwnerConfig,
     /// Folder for audit evidence.
@@ -116,6 +132,9 @@ pub struct Owner {
     settled: Mutex<HashMap<ContractId, Instant>>,
     repairing: tokio::sync::Mutex<()>,
     forgotten: AtomicU64,
+    paces: Paces,
+    /// Providers that had too much to do get one chunk at a time.
+    queues: Queues,
     /// Time by stage of the work.
     pub meter: Arc<Meter>,
 }
@@ -130,6 +149,7 @@ impl Owner {
         party: Arc<PartyKey>,
         directory: Directory,
         policies: Policies,
+        link: Arc<Link>,
         config: OwnerConfig,
         evidence: PathBuf,
     ) -> Self {
@@ -140,6 +160,7 @@ impl Owner {
             party,
             directory,
             policies,
+            link,
             config,
             evidence,
             lines: tokio::sync::Mutex::default(),
@@ -150,6 +171,8 @@ impl Owner {
             settled: Mutex::default(),
             repairing: tokio::sync::Mutex::default(),
             forgotten: AtomicU64::new(0),
+            paces: Paces::default(),
+            queues: Queues::default(),
             meter: Arc::default(),
         };
         owner.replay_audits();
@@ -349,23 +372,6 @@ impl Owner {
         }
     }
 
-    /// Sends one chunk and waits until the provider has signed for it.
-    async fn send_chunk(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) -> Result<(), ProviderError> {
-        let line = self.line(node).await?;
-        let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
-        let request = Request::PutChunk { contract: line.contract, chunk, bytes };
-        let begun = Instant::now();
-        match self.call_settled(node, Some(line.contract), request, CHUNK_TIMEOUT).await? {
-            Response::Done => {}
-            other => return Err(unexpected(node, other)),
-        }
-        self.meter.since(Stage::Send, begun);
-        let begun = Instant::now();
-        let signed = line.add(chunk, len).await;
-        self.meter.since(Stage::Commit, begun);
-        signed.map_err(|error| ProviderError::Refused { node, why: error.0 })
-    }
-
     /// Fetches one chunk from one provider and checks it. A damaged or wrong answer marks the
     /// chunk as lost there.
     async fn fetch_chunk(
@@ -377,10 +383,14 @@ impl Owner {
         let lost = |why: &str| ProviderError::Lost { node, why: why.to_owned() };
         let begun = Instant::now();
         let request = Request::GetChunk { chunk, contract };
-        let answer = self.call_settled(node, contract, request, CHUNK_TIMEOUT).await?;
+        let asked = self.paces.ask(node);
+        let answer = self.call_settled(node, contract, request, CHUNK_TIMEOUT).await;
+        asked.ended(matches!(answer, Ok(Response::Chunk { .. })));
+        let answer = answer?;
         self.meter.since(Stage::Fetch, begun);
         let fits = match &answer {
             Response::Chunk { bytes } => {
+                self.link.received(bytes.len());
                 self.has_id(bytes, chunk).await.map_err(|why| ProviderError::Unreachable { node, why })?
             }
             _ => false,
@@ -452,6 +462,7 @@ fn unexpected(node: NodeId, response: Response) -> ProviderError {
         Response::Refused { reason: Refusal::Full | Refusal::OverContract, message } => {
             ProviderError::Full { node, why: message }
         }
+        Response::Refused { reason: Refusal::Busy, message } => ProviderError::Busy { node, why: message },
         Response::Refused { message, .. } => ProviderError::Refused { node, why: message },
         _ => ProviderError::Refused { node, why: "its answer does not fit the request".to_owned() },
     }

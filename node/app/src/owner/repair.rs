@@ -11,7 +11,7 @@ use commonhold_engine::durability::{self, Health, HolderView, Mending};
 use commonhold_engine::placement::Candidate;
 use commonhold_engine::policy::BuiltIn;
 use commonhold_format::ids::NodeId;
-use commonhold_format::policy::Policy;
+use commonhold_format::policy::{Policy, Purpose};
 use commonhold_format::segment::Segment;
 use commonhold_format::tree::chunk_id;
 use futures::StreamExt;
@@ -191,7 +191,8 @@ impl Owner {
             };
             return Err(why.to_owned());
         }
-        let chunks = self.fetch_segment(segment, None).await.map_err(|error| error.to_string())?;
+        let chunks =
+            self.fetch_segment(segment, None, Purpose::Repair).await.map_err(|error| error.to_string())?;
         let (code, len) = (segment.code, segment.len as usize);
         let wanted: Vec<u8> = targets.iter().map(|(index, _)| *index).collect();
         let ids = segment.chunks.clone();
@@ -208,7 +209,7 @@ impl Owner {
             .zip(rebuilt)
             .map(|((index, node), bytes)| async move {
                 let chunk = segment.chunks[usize::from(*index)];
-                (*index, *node, self.send_chunk(*node, chunk, bytes.into()).await)
+                (*index, *node, self.send_patiently(*node, chunk, &bytes.into()).await)
             })
             .collect();
         let mut healed = segment.clone();

@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
 use crate::hourly::Hourly;
+use crate::link::Link;
 use crate::money::Purse;
 use crate::policies::Policies;
 use crate::turns::Turns;
@@ -62,6 +63,8 @@ pub struct Provider {
     pub party: PartyKey,
     /// To ask a peer for its record.
     pub net: Net,
+    /// How fast chunks may go.
+    pub link: Arc<Link>,
     /// What is accepted, but for prices, which are the quoter's; `None` for a node that lends nothing.
     pub rules: Option<AdmissionRules>,
     /// What is asked for.
