@@ -9,6 +9,8 @@ mod fetching;
 mod placement;
 mod pricing;
 mod report;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::collections::BTreeMap;
