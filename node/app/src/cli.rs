@@ -1,5 +1,7 @@
 //! The command line as clap sees it: names, flags, help. What the commands do is in `commands`.
 
+pub mod plugin;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -64,9 +66,9 @@ pub enum Command {
     /// Read the node's signed ledger, or check anybody's.
     #[command(subcommand)]
     Ledger(LedgerCommand),
-    /// Write, try and compare policy plugins.
+    /// Write policies of your own, and let them decide.
     #[command(subcommand)]
-    Plugin(crate::commands::plugin::PluginCommand),
+    Plugin(plugin::Plugin),
     /// Start a local network of provider nodes and one owner, until Ctrl-C or SIGTERM.
     Devnet(Devnet),
     /// Show the whole life of some files on a local network, every step verified.

@@ -19,6 +19,7 @@ mod devnet;
 mod directory;
 mod hourly;
 mod journal;
+mod link;
 mod loss;
 mod money;
 mod node;

@@ -156,7 +156,7 @@ impl PolicyManifest {
 const NONE: &str = "none";
 
 /// Whether a text can be a plugin's name.
-fn is_policy_name(name: &str) -> bool {
+pub fn is_policy_name(name: &str) -> bool {
     (1..=POLICY_NAME_LEN_MAX).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
