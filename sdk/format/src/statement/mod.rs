@@ -21,7 +21,9 @@ use crate::note::SignedNote;
 pub use self::agreement::{Contract, PartsDue, Prices, Revision};
 pub use self::audit::{AuditIntent, AuditOutcome, AuditRecord, OutcomeError};
 pub use self::checkpoint::{Checkpoint, ledger_origin, parse_ledger_origin};
-pub use self::manifest::{Capability, POLICY_ABOUT_LEN_MAX, POLICY_NAME_LEN_MAX, PolicyManifest};
+pub use self::manifest::{
+    Capability, POLICY_ABOUT_LEN_MAX, POLICY_NAME_LEN_MAX, PolicyManifest, is_policy_name,
+};
 pub use self::money::{Claim, Payment, Trust};
 pub use self::receipt::Receipt;
 
