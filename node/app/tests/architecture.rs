@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("commonhold-store", &["commonhold-format"]),
     ("commonhold-ledger", &["commonhold-format"]),
     ("commonhold-net", &["commonhold-format"]),
+    ("commonhold-host", &["commonhold-format"]),
     ("commonhold-drive", &["commonhold-format"]),
     ("commonhold-gateway", &["commonhold-format", "commonhold-client"]),
     (
@@ -28,6 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "commonhold-store",
             "commonhold-ledger",
             "commonhold-net",
+            "commonhold-host",
             "commonhold-drive",
             "commonhold-gateway",
         ],
@@ -40,6 +42,7 @@ const IN_ONE_CRATE: &[(&str, &str)] = &[
     ("heed", "commonhold-store"),
     ("libp2p", "commonhold-net"),
     ("axum", "commonhold-gateway"),
+    ("wasmtime", "commonhold-host"),
 ];
 
 /// What crates of pure decisions and formats must not import: async, clocks, randomness, I/O.
