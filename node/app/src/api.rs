@@ -2,6 +2,7 @@
 //! rooms do. No decision is made here.
 
 mod notes;
+mod plugins;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -28,6 +29,7 @@ use crate::clock::unix_seconds;
 use crate::credit::Creditor;
 use crate::money::{Purse, Signed};
 use crate::owner::{Owner, Stood};
+use crate::plugins::Plugins;
 use crate::progress::human;
 use crate::provider::Provider;
 use crate::upkeep::{self, Damage};
@@ -65,6 +67,8 @@ pub struct Api {
     pub creditor: Option<Arc<Creditor>>,
     /// Payments and trust lines.
     pub purse: Arc<Purse>,
+    /// Policy plugins.
+    pub plugins: Arc<Plugins>,
     /// Since when.
     pub started: Instant,
     /// When a silent holder counts as gone.
@@ -288,6 +292,7 @@ impl Api {
         problems.extend(lent.and_then(short_of_space));
         problems.extend(self.provider.damage.problem());
         problems.extend(self.witness.problems());
+        problems.extend(self.plugins.problems());
         if let Some(creditor) = self.creditor.clone() {
             problems.extend(blocking(move || creditor.problems()).await?);
         }

@@ -33,6 +33,7 @@ use crate::directory::Directory;
 use crate::hourly::Hourly;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
+use crate::plugins::{self, Plugins};
 use crate::policies::Policies;
 use crate::provider::{DamageReport, Provider, RECEIPTS_PER_HOUR_MAX};
 use crate::turns::Turns;
@@ -89,7 +90,9 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let party = Arc::new(home.root.party_key());
     let places = home.places.clone();
 
-    let policies = Policies::built_in();
+    let plugins = Arc::new(Plugins::new(&places, party.id(), true));
+    plugins.start_soon().await;
+    let policies = plugins.policies();
 
     let api_address = config.api.listen.0;
     let listener = tokio::net::TcpListener::bind(api_address).await.with_context(|| {
@@ -202,6 +205,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     tasks.spawn(serve(service.clone(), incoming));
     tasks.spawn(async move { announcer.run().await });
     tasks.spawn(look_forever(vault.clone()));
+    tasks.spawn(plugins::look_forever(plugins.clone()));
     tasks.spawn({
         let witness = witness.clone();
         async move { witness.run().await }
@@ -265,6 +269,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         witness,
         creditor: config.provider.enabled.then_some(creditor),
         purse,
+        plugins: plugins.clone(),
         started: Instant::now(),
         absent_after_seconds: config.owner.absent_after.0,
     });
@@ -275,6 +280,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let served = commonhold_gateway::serve(listener, token, api, stop).await;
     tasks.shutdown().await;
     net.shutdown().await;
+    blocking(move || plugins.save()).await?;
     served.context("the local API failed")
 }
 

@@ -8,9 +8,9 @@ use commonhold_format::policy::package::Package;
 use commonhold_format::statement::PolicyManifest;
 use commonhold_host::{Host, Limits, Plugin, State, Trust};
 
-use super::grant::{Grant, Pin};
+use super::grant::{Grant, Pin, Version};
 use super::text::harmless;
-use super::{Now, PluginError, Plugins, Post};
+use super::{PluginError, Plugins, Post};
 
 /// Checks a file as a node would that trusts it, and lets it answer the questions of its self-test.
 ///
@@ -44,7 +44,7 @@ fn compile(host: &Host, name: &str, file: &[u8], grant: &Grant) -> Result<Plugin
         return Err(refused(format!("the file of {name} is another plugin's, {}", manifest.name)));
     }
     if let Pin::Author(_, lowest) = &grant.pin
-        && manifest.version.parse().is_ok_and(|version: super::grant::Version| version < *lowest)
+        && manifest.version.parse().is_ok_and(|version: Version| version < *lowest)
     {
         return Err(refused(format!(
             "the file of {name} is version {}, and none before {lowest} is to be loaded (version_min)",
@@ -74,7 +74,7 @@ fn compile(host: &Host, name: &str, file: &[u8], grant: &Grant) -> Result<Plugin
 fn still_allowed(manifest: &PolicyManifest, grant: &Grant) -> bool {
     let pinned = match &grant.pin {
         Pin::Author(author, lowest) => {
-            manifest.author == Some(*author) && manifest.version.parse().is_ok_and(|it: super::grant::Version| it >= *lowest)
+            manifest.author == Some(*author) && manifest.version.parse().is_ok_and(|it: Version| it >= *lowest)
         }
         Pin::Hash(hash) => manifest.component == *hash,
         Pin::Follow => true,
@@ -134,18 +134,25 @@ impl Plugins {
 
     /// Puts a plugin in, with what it remembers.
     pub(super) fn seat_in(&self, post: &Post, name: &str, plugin: Plugin) -> Result<(), PluginError> {
-        self.save_state(post);
-        let same = post.seated().as_deref() == Some(name);
-        if !same {
-            plugin.set_state(self.remembered(name));
+        let manifest = plugin.manifest().clone();
+        if manifest.kind != post.kind {
+            return Err(PluginError::Refused(format!(
+                "{name} is a plugin for {}, and does not decide {}",
+                manifest.kind, post.kind
+            )));
         }
-        let (version, manifest) = (plugin.manifest().version.clone(), plugin.manifest().clone());
+        self.save_state(post);
+        // One of the same name takes over what the one before remembers.
+        let state = (post.seated().as_deref() != Some(name)).then(|| self.remembered(name));
+        if let Some(state) = &state {
+            plugin.set_state(state.clone());
+        }
         let put = post.seat.put(name, plugin);
         put.map_err(|fault| PluginError::Refused(self_test(&manifest, &fault.to_string())))?;
-        if !same {
-            post.now().saved = None;
+        if let Some(state) = state {
+            post.now().saved = Some(state.to_bytes());
         }
-        tracing::info!(plugin = name, version, kind = %post.kind, "loaded");
+        tracing::info!(plugin = name, version = manifest.version, kind = %post.kind, "loaded");
         Ok(())
     }
 
@@ -173,12 +180,9 @@ impl Plugins {
     pub(super) fn save_state(&self, post: &Post) {
         let (Some(name), Some(state)) = (post.seated(), post.seat.state()) else { return };
         let bytes = state.to_bytes();
-        let Now { saved, .. } = &*post.now();
-        let known = saved.as_ref() == Some(&bytes) || (saved.is_none() && state.is_empty());
-        if known {
+        if post.now().saved.as_ref() == Some(&bytes) {
             return;
         }
-        let _ = saved;
         match self.shelf.set_state(&name, &bytes) {
             Ok(()) => post.now().saved = Some(bytes),
             Err(error) => tracing::warn!(plugin = name, "what it remembers could not be saved: {error}"),
