@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the vectors of note, statement, record and wire.
+"""Writes the vectors of note, statement, record, wire and plugin.
 
 This is a second implementation of those formats, made from spec/ with Python's standard library
 alone, so that the vectors do not merely repeat what the Rust code says. Ed25519 is written out
@@ -17,7 +17,7 @@ import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-TOPICS = ("note", "statement", "record", "wire")
+TOPICS = ("note", "statement", "record", "wire", "plugin")
 FILES = {}
 
 
@@ -1032,11 +1032,109 @@ def responses():
     bad("code-33-bits", "a code beyond 32 bits", [(cbor([8, [2**32, "why"]]), 1)])
 
 
+# --- Plugins (spec/plugins.md) ---
+
+COMPONENT = b"\0asm\x0d\0\x01\0" + b"\0\xc8\x01\x04name" + bytes(195)
+MANIFEST = {
+    "name": "spread",
+    "version": "1.0.0",
+    "kind": "placement",
+    "api": "0.1.0",
+    "capabilities": "config state",
+    "about": "Never two chunks of a segment in one region",
+    "component": sha(COMPONENT).hex(),
+    "size": str(len(COMPONENT)),
+    "author": OWNER.public.hex(),
+}
+
+
+def manifest(**changes):
+    rows = "".join(f"{name}: {value}\n" for name, value in (MANIFEST | changes).items())
+    return ("commonhold/policy-manifest/v1\n" + rows).encode()
+
+
+def leb128(value):
+    out = b""
+    while True:
+        value, low = value >> 7, value & 0x7F
+        out += bytes([low | (0x80 if value else 0)])
+        if not value:
+            return out
+
+
+def section(contents, name=b"commonhold:policy"):
+    body = leb128(len(name)) + name + contents
+    return b"\0" + leb128(len(body)) + body
+
+
+def plugin(text, *keys, component=COMPONENT):
+    return component + section(note(text, *keys) if keys else text)
+
+
+def plugins():
+    def good(name, description, file, **changes):
+        fields = {key: (MANIFEST | changes)[key] for key in MANIFEST}
+        case("plugin", f"good-{name}", description, "ok", file=file.hex(), manifest=fields)
+
+    def bad(name, description, expect, file):
+        case("plugin", f"bad-{name}", description, expect, file=file.hex())
+
+    good("signed", "signed by its author", plugin(manifest(), OWNER))
+    good("unsigned", "signed by nobody", plugin(manifest(author="none"), component=COMPONENT), author="none")
+    good("two-signatures", "signed by a second party too", plugin(manifest(), OWNER, STRANGER))
+    bare = COMPONENT[:8]
+    empty = {"component": sha(bare).hex(), "size": "8", "capabilities": "none", "about": "none", "author": "none"}
+    good("empty", "a component without sections", plugin(manifest(**empty), component=bare), **empty)
+    for kind in ("transport", "pricing"):
+        good(kind, f"a policy for {kind}", plugin(manifest(kind=kind), OWNER), kind=kind)
+    signed = plugin(manifest(), OWNER)
+    bad("no-manifest", "a component without a manifest", "no-manifest", COMPONENT)
+    bad("behind", "a section behind the manifest", "no-manifest", signed + section(b"", b"name"))
+    bad("twice", "two manifests", "no-manifest", signed + section(note(manifest(), OWNER)))
+    bad("core", "a core module", "component", b"\0asm\x01\0\0\0" + signed[8:])
+    bad("other-file", "not WebAssembly", "component", b"\x7fELF" + signed[4:])
+    bad("cut", "cut off within the manifest", "component", signed[:-1])
+    bad("cut-header", "cut off within the header", "component", signed[:7])
+    bad("length-33-bits", "a section length beyond 32 bits", "component", COMPONENT + b"\0\xff\xff\xff\xff\x1f")
+    bad("length-6-bytes", "a section length of six bytes", "component", COMPONENT + b"\0\x80\x80\x80\x80\x80\0")
+    bad("changed", "one bit of the code changed", "changed", bytes([*signed[:20], signed[20] ^ 1, *signed[21:]]))
+    bad("size", "another size", "changed", plugin(manifest(size=str(len(COMPONENT) + 1)), OWNER))
+    bad("stranger", "signed by somebody else", "signature", plugin(manifest(), STRANGER))
+    bad("not-signed", "names an author that has not signed", "signature", plugin(manifest()))
+    forged = note(manifest(), OWNER).replace(b"1.0.0", b"1.0.1")
+    bad("forged", "the manifest changed after it was signed", "signature", COMPONENT + section(forged))
+    for name, changes in {
+        "name-empty": {"name": ""},
+        "name-upper": {"name": "Spread"},
+        "name-path": {"name": "../spread"},
+        "name-digit": {"name": "1spread"},
+        "name-41": {"name": "s" * 41},
+        "version-two": {"version": "1.0"},
+        "version-zero": {"version": "1.00.0"},
+        "version-word": {"version": "1.0.0-rc1"},
+        "kind": {"kind": "routing"},
+        "api": {"api": "v1"},
+        "capability": {"capabilities": "config network"},
+        "capabilities-order": {"capabilities": "state config"},
+        "capabilities-twice": {"capabilities": "config config"},
+        "about-121": {"about": "x" * 121},
+        "about-control": {"about": "a\x1b[2J"},
+        "component-upper": {"component": sha(COMPONENT).hex().upper()},
+        "size-plus": {"size": f"+{len(COMPONENT)}"},
+        "author-short": {"author": "00"},
+    }.items():
+        bad(f"manifest-{name}", f"the manifest has {changes}", "manifest", plugin(manifest(**{"author": "none"} | changes)))
+    bad("manifest-surplus", "a line too many", "manifest", plugin(manifest(author="none") + b"more: 1\n"))
+    bad("manifest-utf-8", "a manifest that is not UTF-8", "manifest", COMPONENT + section(b"\xff"))
+    bad("manifest-empty", "an empty manifest", "manifest", COMPONENT + section(b""))
+
+
 def main():
     notes()
     statements()
     records()
     messages()
+    plugins()
     found = {
         str(path.relative_to(HERE).with_suffix(""))
         for topic in TOPICS
