@@ -1,8 +1,12 @@
 //! The command line as clap sees it: names, flags, help. What the commands do is in `commands`.
 
+pub mod plugin;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+use self::plugin::Plugin;
 
 /// Encrypted files on disks that other people lend, proven and paid for, without a company.
 #[derive(Debug, Parser)]
@@ -64,6 +68,10 @@ pub enum Command {
     /// Read the node's signed ledger, or check anybody's.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Check, sign and operate policy plugins, which decide where data goes, how it travels and what it
+    /// costs.
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Start a local network of provider nodes and one owner, until Ctrl-C or SIGTERM.
     Devnet(Devnet),
     /// Show the whole life of some files on a local network, every step verified.

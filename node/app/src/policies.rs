@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use commonhold_engine::policy::BuiltIn;
 use commonhold_format::policy::Policy;
 
 /// One policy for each world; cheap to clone.
@@ -14,12 +13,4 @@ pub struct Policies {
     pub transport: Arc<dyn Policy>,
     /// What things cost.
     pub pricing: Arc<dyn Policy>,
-}
-
-impl Policies {
-    /// The built-in defaults.
-    pub fn built_in() -> Self {
-        let it: Arc<dyn Policy> = Arc::new(BuiltIn);
-        Self { placement: it.clone(), transport: it.clone(), pricing: it }
-    }
 }

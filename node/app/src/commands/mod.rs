@@ -3,6 +3,7 @@
 
 mod audit;
 mod ledger;
+mod plugin;
 mod proofs;
 mod store;
 pub mod transfer;
@@ -47,6 +48,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Store(command) => store::run(dir, command, json).await,
         Command::Ledger(command) => ledger::run(dir, command, json).await,
+        Command::Plugin(command) => plugin::run(dir, command, json).await,
         Command::Devnet(flags) => crate::devnet::run(flags).await,
         Command::Demo(flags) => crate::demo::run(flags).await,
     }

@@ -121,7 +121,10 @@ impl Grant {
             }
             (None, None, true) => Pin::Follow,
             _ => {
-                return Err(at("follow", "it needs one of author, hash and follow = true, and no two".into()));
+                return Err(at(
+                    "follow",
+                    "it needs one of author, hash and follow = true, and no two".into(),
+                ));
             }
         };
         if written.version_min.is_some() && !matches!(pin, Pin::Author(..)) {
@@ -164,7 +167,10 @@ impl Grant {
             }
         }
         let words: Vec<String> = self.capabilities.iter().map(|it| format!("\"{it}\"")).collect();
-        line(format!("# config: read what is set below; log: lines for the operator; state: remember things.\ncapabilities = [{}]", words.join(", ")));
+        line(format!(
+            "# config: read what is set below; log: lines for the operator; state: remember things.\ncapabilities = [{}]",
+            words.join(", ")
+        ));
         let optional = |key: &str, value: Option<u64>, example: u64| match value {
             Some(value) => format!("{key} = {value}"),
             None => format!("# {key} = {example}"),
@@ -196,7 +202,9 @@ pub fn check_config(config: &BTreeMap<String, String>) -> Result<(), String> {
         }
         if value.len() > SETTING_VALUE_LEN_MAX {
             let len = value.len();
-            return Err(format!("the value of {key:?} has {len} bytes, {SETTING_VALUE_LEN_MAX} are the most"));
+            return Err(format!(
+                "the value of {key:?} has {len} bytes, {SETTING_VALUE_LEN_MAX} are the most"
+            ));
         }
     }
     Ok(())

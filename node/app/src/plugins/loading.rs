@@ -74,7 +74,8 @@ fn compile(host: &Host, name: &str, file: &[u8], grant: &Grant) -> Result<Plugin
 fn still_allowed(manifest: &PolicyManifest, grant: &Grant) -> bool {
     let pinned = match &grant.pin {
         Pin::Author(author, lowest) => {
-            manifest.author == Some(*author) && manifest.version.parse().is_ok_and(|it: Version| it >= *lowest)
+            manifest.author == Some(*author)
+                && manifest.version.parse().is_ok_and(|it: Version| it >= *lowest)
         }
         Pin::Hash(hash) => manifest.component == *hash,
         Pin::Follow => true,
@@ -125,7 +126,9 @@ impl Plugins {
                 if !keep {
                     self.unseat(post);
                 }
-                tracing::warn!(plugin = name, "{why}");
+                if self.live {
+                    tracing::warn!(plugin = name, "{why}");
+                }
                 post.note(why.to_string());
             }
         }

@@ -30,7 +30,7 @@ use crate::clock::unix_seconds;
 use crate::datadir::Places;
 use crate::policies::Policies;
 
-pub use self::grant::check_config;
+pub use self::changes::settings;
 pub use self::loading::examine;
 pub use self::text::harmless;
 pub use self::watch::look_forever;

@@ -47,7 +47,9 @@ pub fn decide(
 ) -> Result<Decision, PluginError> {
     let name = &manifest.name;
     if name.parse::<Kind>().is_ok() || name == "reload" {
-        return refuse(format!("a plugin cannot be called {name:?}: the word means something else in commands"));
+        return refuse(format!(
+            "a plugin cannot be called {name:?}: the word means something else in commands"
+        ));
     }
     let version: Version = manifest.version.parse().map_err(PluginError::Refused)?;
     if let Some(Installed { manifest: Some(there), .. }) = old
@@ -150,7 +152,9 @@ fn unsigned(
     }
     match install.follow {
         true => Ok((Pin::Follow, followed())),
-        false => Ok((Pin::Hash(manifest.component), "signed by nobody: pinned to this very component".to_owned())),
+        false => {
+            Ok((Pin::Hash(manifest.component), "signed by nobody: pinned to this very component".to_owned()))
+        }
     }
 }
 
@@ -159,7 +163,9 @@ fn followed() -> String {
 }
 
 fn follow_signed(name: &str) -> Result<(Pin, String), PluginError> {
-    refuse(format!("{name} is installed with an author who signs it: remove it first, to take what nobody signed"))
+    refuse(format!(
+        "{name} is installed with an author who signs it: remove it first, to take what nobody signed"
+    ))
 }
 
 fn refuse_older(old: Option<&Installed>, new: &PolicyManifest, version: Version) -> Result<(), PluginError> {
@@ -229,7 +235,8 @@ mod tests {
         let of_other = manifest(Some(OTHER), "1.0.0");
         assert!(refusal(None, &of_other, &install()).contains(&format!("--author {OTHER}")));
         // Neither of them is a way around it.
-        for install in [Install { unsigned: true, ..install() }, Install { author: Some(THIRD), ..install() }] {
+        for install in [Install { unsigned: true, ..install() }, Install { author: Some(THIRD), ..install() }]
+        {
             assert!(refusal(None, &of_other, &install).contains("signed by"));
         }
         let named = Install { author: Some(OTHER), ..install() };

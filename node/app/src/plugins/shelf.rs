@@ -104,8 +104,7 @@ impl Shelf {
         let Some(text) = self.text(None, ACTIVE)? else { return Ok(Active::new()) };
         let written: Written = parse_strict(&text).map_err(|why| self.refused(&self.0.join(ACTIVE), &why))?;
         let Written { placement, transport, pricing } = written;
-        let rows =
-            [(Kind::Placement, placement), (Kind::Transport, transport), (Kind::Pricing, pricing)];
+        let rows = [(Kind::Placement, placement), (Kind::Transport, transport), (Kind::Pricing, pricing)];
         let mut active = Active::new();
         for (kind, name) in rows {
             let Some(name) = name else { continue };
@@ -123,8 +122,9 @@ impl Shelf {
     /// # Errors
     /// When that is not possible.
     pub fn set_active(&self, active: &Active) -> Result<(), PluginError> {
-        let mut text =
-            String::from("# Which plugin decides; the built-in default where none is named. Change it with `commonhold plugin`.\n");
+        let mut text = String::from(
+            "# Which plugin decides; the built-in default where none is named. Change it with `commonhold plugin`.\n",
+        );
         for (kind, name) in active {
             text.push_str(&format!("{kind} = \"{name}\"\n"));
         }
@@ -200,7 +200,8 @@ impl Shelf {
 
     /// How the files look that decide what is loaded of a plugin.
     pub fn print(&self, name: &str) -> [Print; 2] {
-        let look = |file| Print(self.open(Some(name), file).ok().and_then(|it| it.metadata().ok()).map(marks));
+        let look =
+            |file| Print(self.open(Some(name), file).ok().and_then(|it| it.metadata().ok()).map(marks));
         [look(FILE), look(GRANT)]
     }
 

@@ -35,7 +35,10 @@ mod tests {
     #[test]
     fn attack_39_nothing_that_steers_a_terminal_is_passed_on() {
         let text = "a\x1b[2Jb\r\nc\u{9b}d\u{202e}e\u{200b}f\u{e0041}g\u{7}";
-        assert_eq!(harmless(text), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}g\u{fffd}");
+        assert_eq!(
+            harmless(text),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}g\u{fffd}"
+        );
         assert_eq!(harmless("Zürich — 雪 🙂"), "Zürich — 雪 🙂");
         assert!(harmless(&"雪".repeat(1000)).len() <= LEN_MAX);
     }

@@ -62,8 +62,8 @@ impl Plugins {
     /// What the operator should look at, as sentences. Does not block.
     pub fn problems(&self) -> Vec<String> {
         let misread = lock(&self.misread).clone();
-        let misread =
-            misread.map(|why| format!("which plugins are enabled cannot be read, and nothing changes: {why}"));
+        let misread = misread
+            .map(|why| format!("which plugins are enabled cannot be read, and nothing changes: {why}"));
         misread.into_iter().chain(self.posts.values().filter_map(problem)).collect()
     }
 
@@ -124,11 +124,13 @@ impl Plugins {
         .to_owned();
         view.problem = problem(post).or(broken);
         if seated && self.live {
-            let bytes = post.seat.state().map_or(0, |state| {
-                state.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
-            });
+            let bytes = post
+                .seat
+                .state()
+                .map_or(0, |state| state.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum());
             view.metrics = Some(metrics(&status, bytes));
-            view.log = status.log.iter().map(|it| line(seconds(it.at), it.line.level, &it.line.text)).collect();
+            view.log =
+                status.log.iter().map(|it| line(seconds(it.at), it.line.level, &it.line.text)).collect();
         }
         view
     }
@@ -215,7 +217,11 @@ fn metrics(status: &SeatStatus, state_bytes: u64) -> PluginMetrics {
     PluginMetrics {
         calls: it.calls,
         faults,
-        faults_by_kind: it.faults.iter().map(|(kind, count): (&FaultKind, &u64)| (kind.to_string(), *count)).collect(),
+        faults_by_kind: it
+            .faults
+            .iter()
+            .map(|(kind, count): (&FaultKind, &u64)| (kind.to_string(), *count))
+            .collect(),
         passed_over: it.fallbacks.saturating_sub(faults),
         mean_nanoseconds: nanoseconds(it.total_time).checked_div(it.calls).unwrap_or(0),
         longest_nanoseconds: nanoseconds(it.max_time),

@@ -43,6 +43,14 @@ impl Plugins {
         }
     }
 
+    /// Reads what is enabled, on a data directory on which no node runs, and loads nothing.
+    ///
+    /// # Errors
+    /// When `active.toml` cannot be read.
+    pub fn open_at_rest(&self) -> Result<(), PluginError> {
+        self.read_active()
+    }
+
     /// Saves what plugins remember.
     pub fn save(&self) {
         let _one = self.one_change();
