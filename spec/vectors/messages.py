@@ -674,8 +674,8 @@ def node_body(fields):
         fields["addresses"],
     ]
     if offer:
-        free, storage, egress, audit, term = map(int, offer)
-        body.append([free, [storage, egress, audit], term])
+        free, storage, egress, audit, term = map(int, offer[:5])
+        body.append([free, [storage, egress, audit], term, *offer[5:]])
     return body
 
 
@@ -730,6 +730,7 @@ def records():
     good("last-second", "one second before it expires", now=NOW + 86399)
     good("longest", "valid for 7 days", expires=str(NOW + 7 * 86400))
     good("largest", "the largest numbers", sequence=U64_MAX, offer=[U64_MAX] * 5)
+    good("region", "a provider that says where it is", offer=[*NODE_FIELDS["offer"], "DE"])
 
     body = node_body(NODE_FIELDS)
     whole = node_record(cbor(body))
@@ -762,6 +763,21 @@ def records():
     bad("surplus", "a byte after the body, signed", "shape", node_record(cbor(body) + b"\x00"))
     bad("field-surplus", "a field that is not known, signed", "shape", node_record(cbor(body + [0])))
     bad("offer-null", "an offer of null, which has to be left out", "shape", node_record(cbor(body[:5] + [None])))
+    offered = body[5]
+    for name, description, region in (
+        ("lower", "a region in small letters", "de"),
+        ("long", "a region of three letters", "DEU"),
+        ("short", "a region of one letter", "D"),
+        ("empty", "a region of no letters", ""),
+        ("digit", "a region with a digit", "D1"),
+        ("control", "a region that steers a terminal", "\x1b["),
+        ("utf-8", "a region of two bytes that are one letter", "Ä"),
+        ("bytes", "a region as a byte string", b"DE"),
+        ("number", "a region as a number", 256 * 68 + 69),
+        ("null", "a region of null, which has to be left out", None),
+    ):
+        bad(f"region-{name}", description, "shape", node_record(cbor(body[:5] + [[*offered, region]])))
+    bad("offer-surplus", "a field behind the region, signed", "shape", node_record(cbor(body[:5] + [[*offered, "DE", 0]])))
     bad("no-addresses", "no list of addresses", "shape", node_record(cbor(body[:4])))
     bad("long-number", "a number that is not in its shortest form", "shape", node_record(cbor(body[:2]).replace(b"\x82", b"\x85", 1) + b"\x18\x01" + cbor(body[3]) + cbor([])))
     bad("indefinite", "an array of unstated length", "shape", node_record(b"\x9f" + b"".join(map(cbor, body)) + b"\xff"))
@@ -912,6 +928,12 @@ def requests():
         bad(f"{name}-note-too-long", "a note of a byte above 16 KiB", long_bytes(number, [], 16385, after))
     bad("audit-result-record-too-long", "a record of a byte above 16 KiB", long_bytes(15, [b"an intent"], 16385, []))
     bad("audit-result-alone", "an intent without a record", [(cbor([15, [b"an intent"]]), 1)])
+    wanted = [OWNER.public, 2**40, 15552000]
+    good("quote", "what a contract would cost", 16, wanted, owner=OWNER.public.hex(), bytes=str(2**40), seconds="15552000")
+    good("quote_largest", "the largest numbers", 16, [OWNER.public, 2**64 - 1, 2**64 - 1], owner=OWNER.public.hex(), bytes=U64_MAX, seconds=U64_MAX)
+    bad("quote-owner-31", "an owner of 31 bytes", [(cbor([16, [OWNER.public[1:], *wanted[1:]]]), 1)])
+    bad("quote-no-term", "a quote without a term", [(cbor([16, wanted[:2]]), 1)])
+    bad("quote-surplus", "a quote for one more number", [(cbor([16, [*wanted, 0]]), 1)])
     wire_case("ok-longest-chunk", "a chunk of 1 MiB", "ok", "request", long_bytes(4, [ID, CHUNK], 2**20))
     wire_case("ok-longest-note", "a note of 16 KiB", "ok", "request", long_bytes(1, [], 16384))
     wire_case("ok-most-adds", "4,096 additions", "ok", "request", long_list(5, [signed], [CHUNK, 5], 4096, ([],)))
@@ -985,6 +1007,13 @@ def responses():
     good("cosigned", "a cosigned head", 9, [41, b"any note"], size="41", checkpoint=b"any note".hex())
     good("cosigned_elsewhere", "the proof has to begin at 41", 9, [41, b""], size="41", checkpoint="")
     good("consistency", "two hashes", 10, [ID + CHUNK], proof=[ID.hex(), CHUNK.hex()])
+    quoted = [[1000000, 100000, 100], 1750000060]
+    good("quote", "three prices and until when", 11, quoted, storage="1000000", egress="100000", audit="100", valid_until="1750000060")
+    good("quote_largest", "the largest numbers", 11, [[2**64 - 1] * 3, 2**64 - 1], storage=U64_MAX, egress=U64_MAX, audit=U64_MAX, valid_until=U64_MAX)
+    bad("quote-two-prices", "two prices", [(cbor([11, [quoted[0][:2], quoted[1]]]), 1)])
+    bad("quote-four-prices", "four prices", [(cbor([11, [[*quoted[0], 0], quoted[1]]]), 1)])
+    bad("quote-no-end", "prices without an end", [(cbor([11, quoted[:1]]), 1)])
+    bad("quote-null", "a price of null", [(cbor([11, [[1, None, 1], quoted[1]]]), 1)])
     bad("consistency-65", "a proof of 65 hashes", [(cbor([10, [ID * 65]]), 1)])
     bad("cosigned-note-too-long", "a note of a byte above 16 KiB", long_bytes(9, [41], 16385, []))
 

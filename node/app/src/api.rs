@@ -14,7 +14,7 @@ use commonhold_drive::{Drive, DriveError, DrivePath};
 use commonhold_engine::audit::State;
 use commonhold_format::drive::Name;
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
-use commonhold_format::statement::{AuditOutcome as Found, SECONDS_MAX};
+use commonhold_format::statement::{AuditOutcome as Found, Prices, SECONDS_MAX};
 use commonhold_gateway::{ApiFault, NodeApi};
 use commonhold_ledger::Ledger;
 use commonhold_net::Net;
@@ -27,6 +27,7 @@ use self::notes::view_ledger;
 use crate::advice::{self, Side};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
+use crate::link::Link;
 use crate::money::{Purse, Signed};
 use crate::owner::{Owner, Stood};
 use crate::plugins::Plugins;
@@ -69,6 +70,8 @@ pub struct Api {
     pub purse: Arc<Purse>,
     /// Policy plugins.
     pub plugins: Arc<Plugins>,
+    /// How fast chunks go.
+    pub link: Arc<Link>,
     /// Since when.
     pub started: Instant,
     /// When a silent holder counts as gone.
@@ -98,6 +101,14 @@ fn lends_nothing() -> ApiFault {
     fault("wrong_role", "this node lends no disk: set enabled = true under [provider] in commonhold.toml")
 }
 
+fn prices_view(prices: &Prices) -> types::Prices {
+    types::Prices {
+        storage_microcredits_per_gib_month: prices.storage_microcredits_per_gib_month,
+        egress_microcredits_per_gib: prices.egress_microcredits_per_gib,
+        audit_microcredits: prices.audit_microcredits,
+    }
+}
+
 fn credit_view(creditor: &Creditor) -> Result<types::CreditView, String> {
     let (used, gift_microcredits) = creditor.gifts()?;
     let parties = creditor.parties()?.into_iter().map(|it| types::PartyCredit {
@@ -107,6 +118,7 @@ fn credit_view(creditor: &Creditor) -> Result<types::CreditView, String> {
         exposure_microcredits: it.credit.exposure.to_string(),
         own_microcredits: it.credit.own.to_string(),
         guaranteed_microcredits: it.credit.guaranteed.to_string(),
+        policy_microcredits: it.credit.policy.to_string(),
         lent_microcredits: it.credit.lent.to_string(),
         uncovered_microcredits: it.credit.uncovered.to_string(),
         headroom_microcredits: it.headroom.to_string(),
@@ -192,6 +204,18 @@ fn standing(node: &NodeId, stood: &Stood) -> Option<types::ProviderStanding> {
         outcome: outcome(stood.last.outcome),
         evidence: stood.failed.as_ref().map(|it| HEXLOWER.encode(&it.evidence)),
     })
+}
+
+fn traffic(link: &Link) -> types::TrafficStatus {
+    let (traffic, limits) = (link.traffic(), link.limits());
+    types::TrafficStatus {
+        sent_today_bytes: traffic.sent_today,
+        received_today_bytes: traffic.received_today,
+        sent_this_month_bytes: traffic.sent_this_month,
+        received_this_month_bytes: traffic.received_this_month,
+        upload_limit_bytes_per_second: (limits.upload > 0).then_some(limits.upload),
+        download_limit_bytes_per_second: (limits.download > 0).then_some(limits.download),
+    }
 }
 
 fn scrub_status(store: &Store, damage: &Damage) -> types::ScrubStatus {
@@ -340,6 +364,8 @@ impl Api {
             drive: drive_status,
             contracts: store.map_or(0, |store| store.contracts().len() as u64),
             peers_connected: connected,
+            connections_refused: self.net.refused_connections(),
+            traffic: traffic(&self.link),
             ledger: types::LedgerHead {
                 size: self.ledger.len(),
                 root: HEXLOWER.encode(&self.ledger.root()),
@@ -366,6 +392,7 @@ impl Api {
             .into_iter()
             .map(|peer| {
                 let known = self.owner_half().and_then(|(owner, _)| owner.directory.get(&peer.node));
+                let offer = known.as_ref().and_then(|known| known.record.offer.as_ref());
                 types::Peer {
                     peer_id: peer.node.to_string(),
                     party: known.as_ref().map(|known| known.record.party.to_string()),
@@ -373,7 +400,9 @@ impl Api {
                     connected: peer.connected,
                     round_trip_ms: peer.round_trip_ms,
                     transport: peer.transport.map(|transport| transport.to_string()),
-                    free_bytes: known.and_then(|known| known.record.offer).map(|offer| offer.free_bytes),
+                    free_bytes: offer.map(|offer| offer.free_bytes),
+                    prices: offer.map(|offer| prices_view(&offer.prices)),
+                    region: offer.and_then(|offer| offer.region).map(|region| region.to_string()),
                 }
             })
             .collect();
@@ -406,6 +435,7 @@ impl Api {
                         |revision| HEXLOWER.encode(&revision.inventory_root),
                     ),
                     next_epoch: state.next_epoch,
+                    prices: prices_view(&state.contract.prices),
                 }
             })
             .collect()

@@ -6,8 +6,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use self::plugin::Plugin;
-
 /// Encrypted files on disks that other people lend, proven and paid for, without a company.
 #[derive(Debug, Parser)]
 #[command(name = "commonhold", version, about, max_term_width = 100)]
@@ -68,10 +66,10 @@ pub enum Command {
     /// Read the node's signed ledger, or check anybody's.
     #[command(subcommand)]
     Ledger(LedgerCommand),
-    /// Check, sign and operate policy plugins, which decide where data goes, how it travels and what it
-    /// costs.
+    /// Write policies of your own, check and sign plugins, and let them decide where data goes, how it
+    /// travels and what it costs.
     #[command(subcommand)]
-    Plugin(Plugin),
+    Plugin(plugin::Plugin),
     /// Start a local network of provider nodes and one owner, until Ctrl-C or SIGTERM.
     Devnet(Devnet),
     /// Show the whole life of some files on a local network, every step verified.

@@ -32,6 +32,11 @@ pub fn moment_at(seconds: u64) -> Moment {
     Moment { unix_seconds: seconds, minute_of_week: day * 24 * 60 + minute }
 }
 
+/// The day of a time on the operator's calendar, like `2025-06-15`.
+pub fn day(seconds: u64) -> String {
+    zoned(seconds, TimeZone::system()).strftime("%Y-%m-%d").to_string()
+}
+
 /// A time in UTC, like `2025-06-15 15:06:40`.
 pub fn utc(seconds: u64) -> String {
     zoned(seconds, TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string()

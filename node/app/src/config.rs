@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use commonhold_engine::credit::CreditRules;
 use commonhold_format::ids::PartyId;
+use commonhold_format::record::Region;
 use commonhold_format::statement::{AMOUNT_MAX, Prices};
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,11 @@ pub struct ProviderConfig {
     pub arrears_term: Span,
     /// Most micro-credits that an owner may hold back until a contract ends.
     pub hold_microcredits_max: u64,
+    /// Most micro-credits for which the pricing policy may answer, all parties together, beyond
+    /// `trusted`.
+    pub policy_trust_max_microcredits: u64,
+    /// The country where the node says that it is.
+    pub region: Option<Country>,
     /// Parties for whom the operator itself answers.
     pub trusted: Vec<Trusted>,
 }
@@ -134,6 +140,8 @@ impl Default for ProviderConfig {
             gift_microcredits_per_epoch: 10_000_000,
             arrears_term: Span(90 * DAY_SECONDS),
             hold_microcredits_max: 0,
+            policy_trust_max_microcredits: 0,
+            region: None,
             trusted: Vec::new(),
         }
     }
@@ -146,6 +154,7 @@ impl ProviderConfig {
             gift_microcredits: self.gift_microcredits_per_epoch,
             epoch_seconds: self.epoch.0,
             trusted: self.trusted.iter().map(|it| (it.party.0, it.limit_microcredits)).collect(),
+            policy_trust_max: self.policy_trust_max_microcredits,
         }
     }
 
@@ -319,6 +328,12 @@ gift_microcredits_per_epoch = {gift}
 arrears_term = "{arrears_term}"
 # Most micro-credits that an owner may hold back until a contract ends.
 hold_microcredits_max = {hold_max}
+# Most micro-credits for which a pricing policy may answer, all parties together. At 0 it can give nobody
+# more than you do yourself.
+policy_trust_max_microcredits = {policy_trust_max}
+# The country where this node stands, as two capital letters of ISO 3166-1. Owners may spread their data by
+# it, and everybody can read it; without it the node says nothing.
+{region}
 # For whom you answer yourself; may be repeated.
 {trusted}
 
@@ -361,6 +376,11 @@ keep_evidence = "{keep_evidence}"
             gift = provider.gift_microcredits_per_epoch,
             arrears_term = provider.arrears_term,
             hold_max = provider.hold_microcredits_max,
+            policy_trust_max = provider.policy_trust_max_microcredits,
+            region = match &provider.region {
+                Some(region) => format!("region = \"{}\"", region.0),
+                None => "# region = \"DE\"".to_owned(),
+            },
             trusted = trusted_tables(&provider.trusted),
             hold = owner.hold_microcredits,
             owner_enabled = owner.enabled,
@@ -432,6 +452,19 @@ impl FromStr for Party {
         text.parse()
             .map(Self)
             .map_err(|_| format!("{text:?} is not a party; write its 64 hexadecimal digits"))
+    }
+}
+
+/// A country, written as two capital letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Country(pub Region);
+from_text!(Country);
+
+impl FromStr for Country {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
     }
 }
 
@@ -636,12 +669,23 @@ mod tests {
             ("[store]\n\nfolder = \"x\"\n", "line 3", "trash_term"),
             ("[network]\nlisten = []\n", "line 2", "at least one"),
             ("[provider]\nenabled = true\ndisk = \"1 KiB\"\n", "line 3", "16 MiB"),
+            ("[provider]\nregion = \"de\"\n", "line 2", "two capital letters"),
+            ("[provider]\npolicy_trust_max_microcredits = -1\n", "line 2", "u64"),
         ];
         for (text, line, allowed) in cases {
             let message = Config::parse(text).unwrap_err();
             assert!(message.starts_with(&format!("{line}:")), "{text:?}: {message}");
             assert!(message.contains(allowed), "{text:?}: {message}");
         }
+    }
+
+    #[test]
+    fn what_is_set_for_policies_survives_its_text() {
+        let text = "[provider]\nregion = \"DE\"\npolicy_trust_max_microcredits = 7\n";
+        let config = Config::parse(text).unwrap();
+        let region = config.provider.region.map(|it| it.0.to_string());
+        assert_eq!((region.as_deref(), config.provider.policy_trust_max_microcredits), (Some("DE"), 7));
+        assert_eq!(Config::parse(&config.to_commented_toml()).unwrap(), config);
     }
 
     #[test]

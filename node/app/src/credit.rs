@@ -6,6 +6,7 @@
 //! that does not follow from notes, but for how long a contract has been stopped. Not here: the rules
 //! (engine), and whether a request is its sender's to make (provider).
 
+mod advice;
 mod arrears;
 mod claims;
 mod counting;
@@ -17,10 +18,12 @@ use std::time::Instant;
 
 use commonhold_engine::credit::{Credit, CreditRules, Debt, Debts, Line, Signing, Stop, storage_price};
 use commonhold_format::ids::{ContractId, PartyId};
+use commonhold_format::policy::{self, Policy};
 use commonhold_format::statement::Prices;
 use commonhold_ledger::Ledger;
 use commonhold_store::ContractState;
 
+use self::advice::Advised;
 use self::arrears::Arrears;
 use crate::clock::unix_seconds;
 use crate::vault::Vault;
@@ -64,6 +67,8 @@ struct State {
     unsigned: HashMap<ContractId, Kept>,
     /// What lines carried when they had ended, by line and end; it changes no more.
     ended: BTreeMap<(PartyId, PartyId, u64, u64), u64>,
+    /// What the pricing policy said of parties.
+    advice: BTreeMap<PartyId, Advised>,
 }
 
 /// Since when something is kept that the receipt of this sequence does not cover.
@@ -81,14 +86,17 @@ struct Money {
     /// Accounts, and audits of this epoch; the rest is empty.
     accounts: BTreeMap<PartyId, Debt>,
     lines: Vec<(Line, u64)>,
-    /// The epoch's beginning, and what nobody stood for then.
+    /// The epoch's beginning, and what was owed then.
     epoch: u64,
-    before: BTreeMap<PartyId, i128>,
+    began: Debts,
+    /// Accounts as policies see them.
+    peers: BTreeMap<PartyId, policy::Peer>,
 }
 
 /// See the module. Calls block on the disk.
 pub struct Creditor {
     rules: CreditRules,
+    policy: Arc<dyn Policy>,
     arrears_seconds: u64,
     vault: Arc<Vault>,
     ledger: Ledger,
@@ -144,9 +152,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Creditor {
     /// Over the rooms of a provider. `arrears_file` keeps how long contracts have been stopped; `egress`
-    /// has what was sent and is in no receipt.
+    /// has what was sent and is in no receipt. The policy is that of pricing.
+    #[allow(clippy::too_many_arguments, reason = "one for each room")]
     pub fn new(
         rules: CreditRules,
+        policy: Arc<dyn Policy>,
         arrears_seconds: u64,
         vault: Arc<Vault>,
         ledger: Ledger,
@@ -157,7 +167,7 @@ impl Creditor {
         let arrears = Mutex::new(Arrears::open(arrears_file));
         let state = Mutex::default();
         let claimed = Mutex::default();
-        Self { rules, arrears_seconds, vault, ledger, party, egress, arrears, state, claimed }
+        Self { rules, policy, arrears_seconds, vault, ledger, party, egress, arrears, state, claimed }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -178,7 +188,7 @@ impl Creditor {
     pub fn may_open(&self, owner: &PartyId, hold_microcredits: u64) -> Result<(), String> {
         let mut state = self.state();
         let store = self.vault.store()?;
-        let counted = self.counted(&mut state, &store)?;
+        let counted = self.counted_for(&mut state, &store, owner)?;
         let of_owner = |id: &ContractId| store.contract(id).is_some_and(|it| it.contract.owner == *owner);
         if let Some((_, stop)) = counted.stops.iter().find(|(id, _)| of_owner(id)) {
             return Err(stop.to_string());
@@ -231,7 +241,7 @@ impl Creditor {
         let price = |bytes| storage_price(&terms.prices, bytes, seconds);
         let more = price(held_bytes).saturating_sub(price(held));
         let store = self.vault.store()?;
-        let counted = self.counted(state, &store)?;
+        let counted = self.counted_for(state, &store, &terms.owner)?;
         if let Some(stop) = counted.stops.get(&terms.id()) {
             return Err(stop.to_string());
         }
@@ -254,7 +264,7 @@ impl Creditor {
         let price = egress_price(&terms.prices, bytes);
         let mut state = self.state();
         let store = self.vault.store()?;
-        let counted = self.counted(&mut state, &store)?;
+        let counted = self.counted_for(&mut state, &store, &terms.owner)?;
         if let Some(stop) = counted.stops.get(&terms.id()) {
             return Err(stop.to_string());
         }
@@ -322,6 +332,16 @@ impl Creditor {
             .collect();
         parties.sort_by_key(|it| std::cmp::Reverse(it.credit.exposure));
         Ok(parties)
+    }
+
+    /// What stands between this node and a party by what both signed, for policies.
+    ///
+    /// # Errors
+    /// As [`parties`](Self::parties).
+    pub fn peer(&self, party: &PartyId) -> Result<policy::Peer, String> {
+        let store = self.vault.store()?;
+        let money = self.money(&mut self.state(), &store, unix_seconds())?;
+        Ok(money.peer(party))
     }
 
     /// Length of an epoch, seconds.

@@ -136,6 +136,11 @@ impl Places {
         self.0.join("stopped-since")
     }
 
+    /// What chunks took of the line.
+    pub fn traffic(&self) -> PathBuf {
+        self.0.join("traffic.toml")
+    }
+
     /// The drive's folder.
     pub fn drive(&self) -> PathBuf {
         self.0.join("drive")

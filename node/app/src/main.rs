@@ -17,6 +17,7 @@ mod demo;
 mod devnet;
 mod directory;
 mod hourly;
+mod link;
 mod loss;
 mod money;
 mod node;

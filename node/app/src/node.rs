@@ -14,8 +14,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use commonhold_drive::{Drive, HeadBoard};
 use commonhold_engine::admission::AdmissionRules;
 use commonhold_format::keys::{DeviceSecret, PartyKey, RootSecret};
-use commonhold_format::record::{NodeRecord, Offer, head_key, node_key};
+use commonhold_format::record::{NodeRecord, Offer, Region, head_key, node_key};
 use commonhold_format::statement::ledger_origin;
+use commonhold_format::wire::{self, Refusal};
 use commonhold_gateway::Token;
 use commonhold_ledger::Ledger;
 use commonhold_ledger::heads::Heads;
@@ -25,25 +26,28 @@ use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::api::{Api, OwnerHalf};
-use crate::clock::{unix_milliseconds, unix_seconds};
+use crate::clock::{moment, unix_milliseconds, unix_seconds};
 use crate::config::{Config, OwnerConfig};
 use crate::credit::{self, Creditor};
 use crate::datadir::{DataDir, Places, write_durably};
 use crate::directory::Directory;
 use crate::hourly::Hourly;
+use crate::link::Link;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
 use crate::plugins::{self, Plugins};
 use crate::policies::Policies;
-use crate::provider::{DamageReport, Provider, RECEIPTS_PER_HOUR_MAX};
+use crate::provider::{DamageReport, Provider, Quoter, RECEIPTS_PER_HOUR_MAX};
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
 use crate::vault::{self, Outside, Vault};
 use crate::verdicts::Verdicts;
 use crate::witness::{Pages, Witness, known_forks};
 
-/// Requests of other nodes that are worked on at the same time.
+/// Requests of other nodes that are worked on at the same time: so many about chunks, and so many others.
 const SERVING_MAX: usize = 64;
+/// Requests of either kind that wait for it; beyond it they are refused as busy.
+const WAITING_MAX: usize = 256;
 /// A node record is valid for this long, and written anew at a quarter of it.
 const RECORD_SECONDS: u64 = 4 * 3600;
 /// Pause between two looks for other nodes, while this node is new or knows too few providers.
@@ -106,10 +110,13 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         listen: config.network.listen.iter().map(|address| address.0.clone()).collect(),
         bootstrap: config.network.bootstrap.iter().map(|address| address.0.clone()).collect(),
         dht_server: config.provider.enabled,
+        policy: policies.transport.clone(),
+        moment,
     })
     .await
     .with_context(|| format!("see [network] in {}", places.config().display()))?;
 
+    let link = Arc::new(Link::open(places.traffic()));
     let (ledger_dir, ledger_key) = (places.ledger(), home.root.party_key());
     let origin = ledger_origin(&ledger_key.id(), &net.node());
     let (store_config, outside) = (store_config(&config, &places), Outside::of(&places));
@@ -124,17 +131,6 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     if let Some(why) = vault.quarantine().filter(|_| !config.provider.enabled) {
         bail!(why);
     }
-
-    let record = Arc::new(Mutex::new(Vec::new()));
-    let announcer = Announcer {
-        net: net.clone(),
-        vault: vault.clone(),
-        device: home.device,
-        party: party.clone(),
-        offer: config.provider.enabled.then(|| (config.provider.prices(), config.provider.longest_term.0)),
-        record: record.clone(),
-    };
-    announcer.write()?;
 
     let heads_dir = places.heads();
     let witness = Arc::new(Witness {
@@ -153,6 +149,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let egress: Arc<Mutex<HashMap<_, _>>> = Arc::default();
     let creditor = Arc::new(Creditor::new(
         config.provider.credit(),
+        policies.pricing.clone(),
         config.provider.arrears_term.0,
         vault.clone(),
         ledger.clone(),
@@ -160,6 +157,26 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         egress.clone(),
         places.stopped_since(),
     ));
+    let quoter = Arc::new(Quoter::new(
+        config.provider.prices(),
+        policies.pricing.clone(),
+        vault.clone(),
+        creditor.clone(),
+    ));
+    let record = Arc::new(Mutex::new(Vec::new()));
+    let announcer = Arc::new(Announcer {
+        net: net.clone(),
+        vault: vault.clone(),
+        device: home.device,
+        party: party.clone(),
+        offers: config.provider.enabled.then(|| Offers {
+            quoter: quoter.clone(),
+            term_seconds_max: config.provider.longest_term.0,
+            region: config.provider.region.map(|it| it.0),
+        }),
+        record: record.clone(),
+    });
+    announcer.clone().write().await?;
     let purse = Arc::new(Purse {
         ledger: ledger.clone(),
         party: party.clone(),
@@ -180,13 +197,17 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         ledger: ledger.clone(),
         party: home.root.party_key(),
         net: net.clone(),
+        link: link.clone(),
         rules: config.provider.enabled.then(|| AdmissionRules {
+            // Those of the quoter are put in their place for each contract.
             prices: config.provider.prices(),
             term_seconds_max: config.provider.longest_term.0,
             clock_skew_seconds_max: CLOCK_SKEW_SECONDS,
             contract_bytes_max: config.provider.disk.0,
             hold_microcredits_max: config.provider.hold_microcredits_max,
         }),
+        quoter,
+        policies: policies.clone(),
         record,
         known: Mutex::new(HashMap::new()),
         egress,
@@ -203,6 +224,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(serve(service.clone(), incoming));
+    tasks.spawn(link.clone().run(policies.transport.clone()));
     tasks.spawn(async move { announcer.run().await });
     tasks.spawn(look_forever(vault.clone()));
     tasks.spawn(plugins::look_forever(plugins.clone()));
@@ -242,6 +264,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             party: party.clone(),
             directory: directory.clone(),
             policies: policies.clone(),
+            link: link.clone(),
             config: config.owner.clone(),
             keep_evidence_seconds: config.ledger.keep_evidence.0,
             places: places.clone(),
@@ -270,6 +293,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         creditor: config.provider.enabled.then_some(creditor),
         purse,
         plugins: plugins.clone(),
+        link: link.clone(),
         started: Instant::now(),
         absent_after_seconds: config.owner.absent_after.0,
     });
@@ -281,6 +305,9 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     tasks.shutdown().await;
     net.shutdown().await;
     blocking(move || plugins.save()).await?;
+    if let Err(error) = blocking(move || link.save()).await? {
+        tracing::warn!(error, "the counts of traffic were not kept");
+    }
     served.context("the local API failed")
 }
 
@@ -310,11 +337,28 @@ impl Drop for Announced {
     }
 }
 
-/// Answers other nodes, a bounded number at a time; what waits beyond it waits in the network's
-/// own bounded queue.
+/// Answers other nodes. Chunks have places of their own, because they may have to wait for their turn
+/// on the line, and nobody else should wait for them.
 async fn serve(service: Arc<Provider>, mut incoming: mpsc::Receiver<Incoming>) {
+    let (chunks, waiting_chunks) = mpsc::channel(WAITING_MAX);
+    let (others, waiting_others) = mpsc::channel(WAITING_MAX);
+    let sort = async move {
+        while let Some(incoming) = incoming.recv().await {
+            let queue = if incoming.request.is_bulk() { &chunks } else { &others };
+            if let Err(mpsc::error::TrySendError::Full(incoming)) = queue.try_send(incoming) {
+                let why = "this node has too much to do: try again later";
+                // The peer may have gone away.
+                let _ = incoming.answer.send(wire::refused(Refusal::Busy, why));
+            }
+        }
+    };
+    tokio::join!(sort, answer(service.clone(), waiting_chunks), answer(service, waiting_others));
+}
+
+/// Answers requests, a bounded number at a time.
+async fn answer(service: Arc<Provider>, mut waiting: mpsc::Receiver<Incoming>) {
     let places = Arc::new(Semaphore::new(SERVING_MAX));
-    while let Some(Incoming { from, request, answer }) = incoming.recv().await {
+    while let Some(Incoming { from, request, answer }) = waiting.recv().await {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let service = service.clone();
         tokio::spawn(async move {
@@ -375,6 +419,7 @@ struct OwnerOpening {
     party: Arc<PartyKey>,
     directory: Directory,
     policies: Policies,
+    link: Arc<Link>,
     config: OwnerConfig,
     keep_evidence_seconds: u64,
     places: Places,
@@ -393,6 +438,7 @@ impl OwnerOpening {
             self.party.clone(),
             self.directory.clone(),
             self.policies.clone(),
+            self.link.clone(),
             self.config.clone(),
             self.places.evidence(),
         ));
@@ -433,18 +479,30 @@ struct Announcer {
     vault: Arc<Vault>,
     device: DeviceSecret,
     party: Arc<PartyKey>,
-    offer: Option<(commonhold_format::statement::Prices, u64)>,
+    offers: Option<Offers>,
     record: Arc<Mutex<Vec<u8>>>,
+}
+
+/// What a provider's offer is made of, beside its free space.
+struct Offers {
+    quoter: Arc<Quoter>,
+    term_seconds_max: u64,
+    region: Option<Region>,
 }
 
 impl Announcer {
     /// Writes the record as things stand now; answers its bytes.
-    fn write(&self) -> Result<Vec<u8>> {
-        let offer = self.offer.map(|(prices, term_seconds_max)| Offer {
+    async fn write(self: Arc<Self>) -> Result<Vec<u8>> {
+        blocking(move || self.write_here()).await?
+    }
+
+    fn write_here(&self) -> Result<Vec<u8>> {
+        let offer = self.offers.as_ref().map(|offers| Offer {
             // A disk that is not well takes nothing.
             free_bytes: self.vault.sound().map_or(0, |store| store.room()),
-            prices,
-            term_seconds_max,
+            prices: offers.quoter.announced(),
+            term_seconds_max: offers.term_seconds_max,
+            region: offers.region,
         });
         let record = NodeRecord {
             node: self.net.node(),
@@ -460,14 +518,14 @@ impl Announcer {
         Ok(bytes)
     }
 
-    async fn run(&self) {
+    async fn run(self: Arc<Self>) {
         /// Free space changes with every chunk, so the record shown to peers is kept fresh …
         const SHOWN_EVERY: Duration = Duration::from_secs(1);
         /// … and the copy in the DHT is renewed at every so many of those turns.
         const PUBLISHED_EVERY: u64 = RECORD_SECONDS / 4 / SHOWN_EVERY.as_secs();
         let mut published = false;
         for turn in 0u64.. {
-            match self.write() {
+            match self.clone().write().await {
                 Ok(bytes) if !published || turn.is_multiple_of(PUBLISHED_EVERY) => {
                     published = self.net.publish(node_key(&self.net.node()), bytes).await.is_ok();
                 }

@@ -14,3 +14,12 @@ pub struct Policies {
     /// What things cost.
     pub pricing: Arc<dyn Policy>,
 }
+
+#[cfg(test)]
+impl Policies {
+    /// The built-in defaults, as a node without plugins has them.
+    pub fn built_in() -> Self {
+        let it: Arc<dyn Policy> = Arc::new(commonhold_engine::policy::BuiltIn);
+        Self { placement: it.clone(), transport: it.clone(), pricing: it }
+    }
+}

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use commonhold_engine::credit::{CreditRules, Debt, Debts, Line, storage_price};
+use commonhold_engine::credit::{Advice, CreditRules, Debt, Debts, Line, storage_price};
 use commonhold_engine::settlement::{
     OwnCount, Tally, byte_seconds, check_receipt, check_succession, draw_receipt, receipt_end,
 };
@@ -21,6 +21,8 @@ const START: u64 = 1_790_000_000;
 const HOUR: u64 = 3600;
 const EPOCH: u64 = 7 * 24 * HOUR;
 const GIFT: u64 = 2_000_000;
+/// What policies may answer for.
+const TRUST: u64 = 1_000_000;
 const PARTIES: usize = 7;
 /// Of seven, the last two: 29 %.
 const HONEST: usize = 5;
@@ -125,7 +127,12 @@ impl Party {
 
     /// What others may come to owe, with one epoch of keeping ahead or none.
     fn debts(&self, now: u64, ahead: u64) -> Debts {
-        let rules = CreditRules { gift_microcredits: GIFT, epoch_seconds: EPOCH, ..CreditRules::default() };
+        let rules = CreditRules {
+            gift_microcredits: GIFT,
+            epoch_seconds: EPOCH,
+            policy_trust_max: TRUST,
+            ..CreditRules::default()
+        };
         let lines = self.ledger().trust_lines(&self.id()).unwrap();
         let lines = |at: u64| -> Vec<Line> {
             let active = lines.iter().filter(|it| at < it.ends);
@@ -138,11 +145,15 @@ impl Party {
             accounts.iter().map(|it| (it.party, Debt { account: it.lent(), ..Debt::default() })).collect()
         };
         let epoch = rules.epoch_start(now);
+        let parties = self.ledger().accounts(&self.id()).unwrap().into_iter().map(|it| it.party);
+        let owners = self.book.values().map(|side| side.contract.owner);
+        let advice: BTreeMap<_, _> = parties.chain(owners).map(|it| (it, advice(&it, now))).collect();
         let before = Debts {
             rules: rules.clone(),
             debts: by_notes(epoch - 1),
             lines: lines(epoch),
             before: BTreeMap::new(),
+            advice: advice.clone(),
         };
         let before = before.weigh().into_iter().map(|(party, credit)| (party, credit.uncovered)).collect();
         let mut debts = by_notes(u64::MAX);
@@ -156,7 +167,16 @@ impl Party {
             let held = side.revision.as_ref().map_or(0, |(it, _)| it.held_bytes);
             debt.ahead += storage_price(&prices(), held, ahead);
         }
-        Debts { rules, debts, lines: lines(now), before }
+        Debts { rules, debts, lines: lines(now), before, advice }
+    }
+}
+
+/// What a policy says that changes its mind every hour.
+fn advice(party: &PartyId, now: u64) -> Advice {
+    let mood = u64::from(party.0[0]) + now / HOUR;
+    Advice {
+        trust: if mood.is_multiple_of(3) { TRUST } else { 0 },
+        gift_max: if mood.is_multiple_of(5) { GIFT / 4 } else { GIFT },
     }
 }
 
@@ -246,7 +266,7 @@ impl World {
         if self.now < epoch {
             self.now = epoch;
             let began = self.parties[..HONEST].iter().map(|party| {
-                let weighed = party.debts(epoch, 0).weigh();
+                let weighed = Debts { advice: BTreeMap::new(), ..party.debts(epoch, 0) }.weigh();
                 weighed.into_iter().map(|(debtor, credit)| (debtor, credit.uncovered)).collect()
             });
             self.began = began.collect();
@@ -550,15 +570,16 @@ impl World {
                 assert_eq!(owed, i128::from(side.last().unwrap().owed_microcredits));
             }
             assert_eq!(party.ledger().conflicts().unwrap(), []);
-            // What is owed by now and nobody stands for has grown by at most the gifts, but for audits,
-            // whose number is what owners say against themselves.
-            let debts = Debts { before: self.began[at].clone(), ..party.debts(self.now, 0) };
+            // What is owed by now and nobody stands for has grown by at most the gifts and what a policy may
+            // answer for, but for audits, whose number is what owners say against themselves.
+            let (before, advice) = (self.began[at].clone(), BTreeMap::new());
+            let debts = Debts { before, advice, ..party.debts(self.now, 0) };
             let spent = debts.spent();
             let of_party =
                 |id: &ContractId| party.book.get(id).is_some_and(|it| it.contract.provider == party.id());
             let audits: u64 = self.audits.iter().filter(|(id, _)| of_party(id)).map(|(_, count)| count).sum();
             let said = i128::from(audits * prices().audit_microcredits);
-            assert!(spent <= i128::from(GIFT) + said, "{spent} beyond the cap");
+            assert!(spent <= i128::from(GIFT + TRUST) + said, "{spent} beyond the cap");
         }
     }
 

@@ -82,6 +82,30 @@ pub enum CustodyError {
         /// Providers that the code needs.
         need: usize,
     },
+    /// There would be enough providers, if some of them asked for less.
+    #[error(
+        "{have} providers ask for what this node's pricing policy accepts and {need} are needed; {dear} ask for more: accept higher prices, or wait for lower ones"
+    )]
+    TooExpensive {
+        /// Providers that would take a chunk now at prices that are accepted.
+        have: usize,
+        /// Providers that the code needs.
+        need: usize,
+        /// Providers that are too expensive.
+        dear: usize,
+    },
+    /// There are enough providers, and the operator's placement policy wants too few of them.
+    #[error(
+        "this node's placement policy chose {named} of {providers} providers and {need} are needed: find providers that it accepts, or change the policy"
+    )]
+    PlacementPolicy {
+        /// Providers that it named and that are apart from each other.
+        named: usize,
+        /// Providers that could each take a chunk.
+        providers: usize,
+        /// Providers that the code needs.
+        need: usize,
+    },
     /// The providers have no room under their contracts.
     #[error(
         "the providers have room for {free} bytes of a segment and {needed} are needed: remove files or find more providers"

@@ -85,8 +85,8 @@ pub enum DriveError {
 
 impl DriveError {
     /// A stable word for programs: `not_found`, `exists`, `bad_path`, `bad_archive`, `interrupted`,
-    /// `changed`, `no_providers`, `too_few_providers`, `quota`, `not_stored`, `unavailable`,
-    /// `custody`, `damaged`, `too_large`, `head_unknown`, `io` or `internal`.
+    /// `changed`, `no_providers`, `too_few_providers`, `too_expensive`, `placement_policy`, `quota`,
+    /// `not_stored`, `unavailable`, `custody`, `damaged`, `too_large`, `head_unknown`, `io` or `internal`.
     pub fn code(&self) -> &'static str {
         match self {
             DriveError::NotFound(_) => "not_found",
@@ -98,6 +98,8 @@ impl DriveError {
             DriveError::Custody(error) => match error {
                 CustodyError::NoProviders => "no_providers",
                 CustodyError::TooFewProviders { .. } => "too_few_providers",
+                CustodyError::TooExpensive { .. } => "too_expensive",
+                CustodyError::PlacementPolicy { .. } => "placement_policy",
                 CustodyError::Full { .. } | CustodyError::Quota { .. } => "quota",
                 CustodyError::NotStored { .. } => "not_stored",
                 CustodyError::Unavailable { .. } => "unavailable",

@@ -3,7 +3,7 @@
 //! Invariant: a party's headroom is what somebody stands for, as far as that is not used up, and what
 //! is left of one gift budget that all share; whoever stays within it makes the uncovered debts of all
 //! grow by at most the budget in an epoch. Trust lines are worth what their guarantors are worth here,
-//! and are not chained. Not here: what a party owes (that follows from notes) and who has signed them.
+//! and are not chained. A pricing policy moves no more than the operator allows it. Not here: what a party owes (that follows from notes) and who has signed them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +19,8 @@ pub struct CreditRules {
     pub epoch_seconds: u64,
     /// What the operator itself answers for, microcredits by party.
     pub trusted: BTreeMap<PartyId, u64>,
+    /// Most for which a pricing policy may answer, all parties together, microcredits.
+    pub policy_trust_max: u64,
 }
 
 impl CreditRules {
@@ -73,6 +75,17 @@ pub struct Line {
     pub limit: u64,
 }
 
+/// What a pricing policy says of one party's credit. A party without advice gets no trust of the policy
+/// and has no bound of its own on gifts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advice {
+    /// What the policy answers for, microcredits; counted as far as
+    /// [`policy_trust_max`](CreditRules::policy_trust_max) reaches.
+    pub trust: u64,
+    /// Most of an epoch's gift budget that the party may use, microcredits.
+    pub gift_max: u64,
+}
+
 /// How one party stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Credit {
@@ -82,13 +95,16 @@ pub struct Credit {
     pub own: i128,
     /// What others' lines carry of its debt.
     pub guaranteed: i128,
+    /// What the pricing policy answers for of its debt.
+    pub policy: i128,
     /// What its own lines carry of others' debts.
     pub lent: i128,
     /// What nobody stands for.
     pub uncovered: i128,
     /// Its part of this epoch's gifts.
     pub gift: i128,
-    /// Is there nothing left of the gift budget for it, when all whose part is smaller have theirs?
+    /// Is its part more than it may be, or is there nothing left of the gift budget for it, when all whose
+    /// part is smaller have theirs?
     pub over: bool,
 }
 
@@ -101,8 +117,12 @@ pub struct Debts {
     pub debts: BTreeMap<PartyId, Debt>,
     /// The trust lines that count; of two for the same guarantor and debtor the lower limit.
     pub lines: Vec<Line>,
-    /// What nobody stood for when the epoch began; a party that is not here owed nothing.
+    /// What nobody stood for when the epoch began; a party that is not here owed nothing. Weighed with the
+    /// same [`advice`](Self::advice): trust that is given to one party after the other is not given anew
+    /// each time.
     pub before: BTreeMap<PartyId, i128>,
+    /// What the pricing policy says.
+    pub advice: BTreeMap<PartyId, Advice>,
 }
 
 impl Debts {
@@ -133,19 +153,34 @@ impl Debts {
             debtor.uncovered -= used;
             parties.entry(line.guarantor).or_default().lent += used;
         }
+        // The policy answers last, for what nobody else does, in the order of parties.
+        let mut left = self.rules.policy_trust_max;
+        for (party, credit) in &mut parties {
+            let trust = self.advice.get(party).map_or(0, |it| it.trust);
+            let used = u64::try_from(credit.uncovered).unwrap_or(u64::MAX).min(trust).min(left);
+            left -= used;
+            credit.policy = used.into();
+            credit.uncovered -= credit.policy;
+        }
         for (party, credit) in &mut parties {
             credit.gift = (credit.uncovered - self.before.get(party).copied().unwrap_or(0)).max(0);
         }
         // Somebody whose cover runs out while its data is kept may go far beyond the budget. That is
         // its own affair: those who stay within what they were granted have theirs.
-        let mut gifts: Vec<&mut Credit> = parties.values_mut().filter(|it| it.gift > 0).collect();
-        gifts.sort_by_key(|it| it.gift);
+        let mut gifts: Vec<(&PartyId, &mut Credit)> =
+            parties.iter_mut().filter(|(_, it)| it.gift > 0).collect();
+        gifts.sort_by_key(|(_, it)| it.gift);
         let mut sum = 0;
-        for credit in gifts {
+        for (party, credit) in gifts {
             sum += credit.gift;
-            credit.over = sum > self.rules.gift_microcredits.into();
+            credit.over = sum > self.rules.gift_microcredits.into() || credit.gift > self.gift_max(party);
         }
         parties
+    }
+
+    /// Most of the gift budget that a party may use.
+    fn gift_max(&self, party: &PartyId) -> i128 {
+        self.advice.get(party).map_or(i128::MAX, |it| it.gift_max.into())
     }
 
     /// What of the gift budget is used, microcredits; may be more than the budget, by the passing of
@@ -159,8 +194,20 @@ impl Debts {
         let mut after = self.clone();
         let debt = after.debts.entry(*party).or_default();
         debt.account = debt.account.saturating_add(more.into());
-        let spent = after.spent();
-        spent <= self.rules.gift_microcredits.into() || spent <= self.spent()
+        let (now, after) = (self.weigh(), after.weigh());
+        let sum = |parties: &BTreeMap<PartyId, Credit>, of: fn(&Credit) -> i128| {
+            parties.values().map(of).sum::<i128>()
+        };
+        let spent = sum(&after, |it| it.gift);
+        // Beyond the budget the policy's trust counts no more either: what it took from one party may be
+        // what is beyond.
+        let rises = |of: fn(&Credit) -> i128| sum(&after, of) > sum(&now, of);
+        if spent > self.rules.gift_microcredits.into() && (rises(|it| it.gift) || rises(|it| it.policy)) {
+            return false;
+        }
+        // Nor may anybody's part rise beyond its own bound.
+        let gift = |party| now.get(party).map_or(0, |it| it.gift);
+        after.iter().all(|(party, it)| it.gift <= self.gift_max(party).max(gift(party)))
     }
 
     /// How much a party's exposure may rise, at most [`AMOUNT_MAX`].
@@ -169,15 +216,18 @@ impl Debts {
     }
 
     /// The headroom of every party that [`weigh`](Self::weigh) knows. Costs as much as that, and some
-    /// hundred times as much for each party that a line names.
+    /// hundred times as much for each party that a line names or a policy answers for.
     pub fn headrooms(&self) -> BTreeMap<PartyId, u64> {
         let (weighed, named) = (self.weigh(), self.named());
         weighed.keys().map(|party| (*party, self.headroom_of(party, &weighed, &named))).collect()
     }
 
-    /// Parties that a line names.
+    /// Parties whose debt may change what stands for others': those that a line names, or for which the
+    /// policy answers.
     fn named(&self) -> BTreeSet<PartyId> {
-        self.lines.iter().flat_map(|line| [line.guarantor, line.debtor]).collect()
+        let policy = self.advice.iter().filter(|(_, it)| it.trust > 0 && self.rules.policy_trust_max > 0);
+        let lines = self.lines.iter().flat_map(|line| [line.guarantor, line.debtor]);
+        lines.chain(policy.map(|(party, _)| *party)).collect()
     }
 
     fn headroom_of(
@@ -190,7 +240,8 @@ impl Debts {
             // Nobody else's debt changes with this one's.
             let credit = weighed.get(party).copied().unwrap_or_default();
             let others = weighed.values().map(|it| it.gift).sum::<i128>() - credit.gift;
-            let gift = credit.gift.max(i128::from(self.rules.gift_microcredits) - others);
+            let left = i128::from(self.rules.gift_microcredits) - others;
+            let gift = credit.gift.max(left.min(self.gift_max(party)));
             let before = self.before.get(party).copied().unwrap_or(0);
             let more = credit.own + before + gift - credit.exposure;
             return u64::try_from(more.clamp(0, AMOUNT_MAX.into())).unwrap_or(AMOUNT_MAX);

@@ -5,12 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use commonhold_engine::credit::{CreditRules, Debt, Debts, Line, Signing, Stop, stopped, storage_price};
+use commonhold_engine::credit::{
+    Advice, CreditRules, Debt, Debts, Line, Signing, Stop, stopped, storage_price,
+};
 use commonhold_format::ids::PartyId;
-use commonhold_format::statement::Prices;
+use commonhold_format::statement::{AMOUNT_MAX, Prices};
 use proptest::prelude::*;
 
 const GIFT: u64 = 1_000;
+/// What policies may answer for.
+const TRUST: u64 = 700;
 const WEEK: u64 = 7 * 86_400;
 
 fn party(n: u8) -> PartyId {
@@ -19,7 +23,7 @@ fn party(n: u8) -> PartyId {
 
 fn rules(trusted: &[(u8, u64)]) -> CreditRules {
     let trusted = trusted.iter().map(|(n, limit)| (party(*n), *limit)).collect();
-    CreditRules { gift_microcredits: GIFT, epoch_seconds: WEEK, trusted }
+    CreditRules { gift_microcredits: GIFT, epoch_seconds: WEEK, trusted, policy_trust_max: TRUST }
 }
 
 fn owes(account: i128) -> Debt {
@@ -33,8 +37,14 @@ fn debts(rules: CreditRules, debts: &[(u8, i128)], lines: &[(u8, u8, u64)]) -> D
         rules,
         debts: debts.iter().map(|(n, owed)| (party(*n), owes(*owed))).collect(),
         lines: lines.iter().map(line).collect(),
-        before: BTreeMap::new(),
+        ..Debts::default()
     }
+}
+
+fn advice(all: &[(u8, u64, u64)]) -> BTreeMap<PartyId, Advice> {
+    all.iter()
+        .map(|(n, trust, gift_max)| (party(*n), Advice { trust: *trust, gift_max: *gift_max }))
+        .collect()
 }
 
 #[test]
@@ -115,6 +125,44 @@ fn what_may_be_held_back_is_cover_and_backs_nobody() {
 }
 
 #[test]
+fn a_policy_answers_for_what_nobody_else_does_and_for_no_more_than_it_may() {
+    let mut all = debts(rules(&[(1, 100)]), &[(1, 400), (2, 400), (3, 400)], &[]);
+    all.debts.insert(party(4), owes(-1_000));
+    all.lines.push(Line { guarantor: party(4), debtor: party(2), limit: 50 });
+    all.advice = advice(&[(1, 9_000, GIFT), (2, 200, GIFT), (3, 5_000, GIFT)]);
+    let weighed = all.weigh();
+    // In the order of parties: 300, then 200 of 350, then what is left of 700.
+    let stood = |n| (weighed[&party(n)].policy, weighed[&party(n)].uncovered);
+    assert_eq!([stood(1), stood(2), stood(3)], [(300, 0), (200, 150), (200, 200)]);
+    // Without the operator's leave it answers for nobody.
+    all.rules.policy_trust_max = 0;
+    assert!(all.weigh().values().all(|it| it.policy == 0));
+    assert_eq!(all.weigh(), Debts { advice: BTreeMap::new(), ..all.clone() }.weigh());
+}
+
+#[test]
+fn attack_34_what_a_policy_answers_for_backs_no_line() {
+    let mut all = debts(rules(&[]), &[(1, 0), (2, 0)], &[(1, 2, 9_000)]);
+    all.advice = advice(&[(1, 9_000, GIFT)]);
+    assert_eq!(all.headroom(&party(1)), TRUST + GIFT);
+    assert_eq!(all.headroom(&party(2)), GIFT);
+}
+
+#[test]
+fn a_policy_bounds_what_one_party_uses_of_the_gifts() {
+    let mut all = debts(rules(&[]), &[(1, 0), (2, 300), (3, 500)], &[]);
+    all.advice = advice(&[(1, 0, 100), (2, 0, 250), (4, 0, 0)]);
+    assert_eq!([1, 2, 3, 4, 5].map(|n| all.headroom(&party(n))), [100, 0, 200, 0, 200]);
+    // Who uses more than it may is over the limit, and nobody else is.
+    assert_eq!([1, 2, 3].map(|n| all.weigh()[&party(n)].over), [false, true, false]);
+    // Paying is never refused, nor is what changes nothing.
+    assert!(all.allows(&party(2), 0) && !all.allows(&party(2), 1));
+    // What was owed when the epoch began is no gift of this one.
+    all.before = BTreeMap::from([(party(2), 300)]);
+    assert_eq!((all.headroom(&party(2)), all.weigh()[&party(2)].over), (250, false));
+}
+
+#[test]
 fn an_owner_that_does_not_sign_is_stopped_after_one_epoch() {
     let rules = rules(&[]);
     let all = debts(rules.clone(), &[(1, 100)], &[]);
@@ -181,6 +229,7 @@ prop_compose! {
         trusted in prop::collection::btree_map(0u8..8, 0u64..2_000, 0..4),
         lines in prop::collection::vec((0u8..8, 0u8..8, 0u64..3_000), 0..12),
         before in prop::collection::btree_map(0u8..8, 0i128..2_000, 0..6),
+        advised in prop::collection::vec((0u8..9, 0u64..2_000, 0u64..2_000), 0..5),
     ) -> Debts {
         let debt = |(account, unsigned, ahead, hold)| Debt { account, unsigned, ahead, hold, audits: 0 };
         Debts {
@@ -192,6 +241,7 @@ prop_compose! {
                 .map(|(g, d, limit)| Line { guarantor: party(g), debtor: party(d), limit })
                 .collect(),
             before: before.into_iter().map(|(n, it)| (party(n), it)).collect(),
+            advice: advice(&advised),
         }
     }
 }
@@ -204,10 +254,13 @@ proptest! {
         let weighed = all.weigh();
         let sum = |of: fn(&commonhold_engine::credit::Credit) -> i128| weighed.values().map(of).sum::<i128>();
         prop_assert_eq!(sum(|it| it.lent), sum(|it| it.guaranteed));
+        prop_assert!(sum(|it| it.policy) <= i128::from(TRUST));
         for (party, it) in &weighed {
             prop_assert!(it.uncovered >= 0 && it.lent >= 0 && it.guaranteed >= 0 && it.gift >= 0);
             // All of the exposure is covered by somebody or uncovered.
-            prop_assert_eq!((it.exposure - it.own).max(0), it.guaranteed + it.uncovered);
+            prop_assert_eq!((it.exposure - it.own).max(0), it.guaranteed + it.policy + it.uncovered);
+            let trust = all.advice.get(party).map_or(0, |it| it.trust);
+            prop_assert!((0..=i128::from(trust)).contains(&it.policy));
             // A guarantor stands for no more than it could still owe, holds left out.
             let trusted = i128::from(all.rules.trusted.get(party).copied().unwrap_or(0));
             prop_assert!(it.lent == 0 || it.lent <= trusted - it.exposure.min(0) );
@@ -227,6 +280,46 @@ proptest! {
         let mut after = all.clone();
         after.debts.entry(party).or_default().account += i128::from(headroom);
         prop_assert!(after.spent() <= i128::from(GIFT).max(all.spent()));
+        // Nor does anybody's part of the gifts become more than it may be.
+        let before = all.weigh();
+        for (party, it) in after.weigh() {
+            let most = all.advice.get(&party).map_or(i128::MAX, |it| it.gift_max.into());
+            prop_assert!(it.gift <= most.max(before.get(&party).map_or(0, |it| it.gift)));
+        }
+    }
+
+    /// However a policy changes its mind, and whoever asks for how much in which order.
+    #[test]
+    fn attack_33_in_an_epoch_nobody_gives_more_than_the_budget_and_what_policies_may_answer_for(
+        began in any_debts(),
+        steps in prop::collection::vec((prop::collection::vec((0u8..9, 0u64..2_000, 0u64..2_000), 0..5), 0u8..9, 0u64..900), 1..12),
+    ) {
+        let began = Debts { before: BTreeMap::new(), ..began };
+        let mut now = began.clone();
+        // What nobody stands for when the policy does not.
+        let bare = |it: &Debts| -> i128 {
+            Debts { advice: BTreeMap::new(), ..it.clone() }.weigh().values().map(|it| it.uncovered).sum()
+        };
+        for (advised, n, more) in steps {
+            now.advice = advice(&advised);
+            let stood = Debts { advice: now.advice.clone(), ..began.clone() }.weigh();
+            now.before = stood.into_iter().map(|(party, it)| (party, it.uncovered)).collect();
+            if now.allows(&party(n), more) {
+                now.debts.entry(party(n)).or_default().account += i128::from(more);
+            }
+            let most = i128::from(GIFT + TRUST);
+            prop_assert!(bare(&now) - bare(&began) <= most, "{} {}", bare(&now), bare(&began));
+        }
+    }
+
+    /// What the default says changes nothing.
+    #[test]
+    fn advice_without_trust_and_bound_is_none(all in any_debts(), n in 0u8..9) {
+        let none = Debts { advice: BTreeMap::new(), ..all.clone() };
+        let default = (0..9).map(|n| (party(n), Advice { trust: 0, gift_max: AMOUNT_MAX })).collect();
+        let default = Debts { advice: default, ..all };
+        prop_assert_eq!(none.weigh(), default.weigh());
+        prop_assert_eq!(none.headroom(&party(n)), default.headroom(&party(n)));
     }
 
     #[test]

@@ -65,6 +65,10 @@ pub struct Account {
     pub my_debt: i128,
     /// Part of what the other owes by receipts: the price of audits.
     pub their_audits: i128,
+    /// What the other ever did for the asking party, by receipts, paid or not.
+    pub given: i128,
+    /// What the asking party ever did for the other.
+    pub taken: i128,
 }
 
 impl Account {
@@ -428,6 +432,8 @@ pub(crate) trait Notes {
             their_debt: 0,
             my_debt: 0,
             their_audits: 0,
+            given: 0,
+            taken: 0,
         };
         for balance in self.balances_at(me, at)? {
             let Balance { counterparty: party, owed_to_me, role, audits_microcredits, .. } = balance;
@@ -436,9 +442,13 @@ pub(crate) trait Notes {
             match role {
                 Role::Provider => {
                     account.their_debt += owed_to_me;
+                    account.taken += owed_to_me;
                     account.their_audits += audits_microcredits;
                 }
-                Role::Owner => account.my_debt -= owed_to_me,
+                Role::Owner => {
+                    account.my_debt -= owed_to_me;
+                    account.given -= owed_to_me;
+                }
             }
         }
         for subject in self.look(|book| book.payments(me)) {

@@ -1,6 +1,7 @@
 //! The libp2p behaviours of a node, and every limit on them with its reason.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use commonhold_format::record::RECORD_LEN_MAX;
@@ -16,15 +17,18 @@ use libp2p::{StreamProtocol, Swarm, identify, ping};
 
 use crate::StartError;
 use crate::codec::Codec;
+use crate::guard::Guard;
+use crate::paths::Paths;
+use crate::reach::DIAL_TIMEOUT;
 
 /// Our own DHT: no other network's nodes get into it by accident.
 pub(crate) const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/commonhold/kad/1");
 const IDENTIFY_PROTOCOL: &str = "/commonhold/identify/1";
 
 /// Open connections in all: a home router's table holds a few thousand.
-const CONNECTIONS_MAX: u32 = 512;
+pub(crate) const CONNECTIONS_MAX: u32 = 512;
 /// Connections of one peer: one of each transport in each direction.
-const CONNECTIONS_PER_PEER_MAX: u32 = 4;
+pub(crate) const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// Inbound connections that have not finished their handshake.
 const PENDING_INBOUND_MAX: u32 = 128;
 /// Outbound connections that have not finished their handshake.
@@ -47,8 +51,6 @@ const RECORD_TTL: Duration = Duration::from_secs(48 * 3600);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 /// Nodes that keep each record.
 const REPLICATION: NonZeroUsize = NonZeroUsize::new(20).expect("20 is not 0");
-/// How long a connection attempt may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// A connection without streams is closed after this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 #[derive(NetworkBehaviour)]
@@ -111,25 +113,25 @@ fn behaviour(key: &Keypair, dht_server: bool) -> Behaviour {
 }
 
 /// A swarm over QUIC and TCP that listens nowhere yet.
-pub(crate) fn swarm(mut seed: [u8; 32], dht_server: bool) -> Result<Swarm<Behaviour>, StartError> {
+pub(crate) fn swarm(
+    mut seed: [u8; 32],
+    dht_server: bool,
+    paths: Arc<Paths>,
+) -> Result<Swarm<Guard>, StartError> {
     let setup = |why: String| StartError::Setup { why };
     let key = Keypair::ed25519_from_bytes(&mut seed[..]).map_err(|error| setup(error.to_string()))?;
     let swarm = libp2p::SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_other_transport(crate::quic::transport)
-        .map_err(|error| match error {})?
-        .with_other_transport(crate::tcp::transport)
+        .with_other_transport(|key| crate::reach::transport(key, paths.clone()))
         .map_err(|error| setup(error.to_string()))?
-        .with_dns()
-        .map_err(|error| setup(error.to_string()))?
-        .with_behaviour(|key| behaviour(key, dht_server))
+        .with_behaviour(|key| Guard::new(behaviour(key, dht_server), paths))
         .map_err(|error| setup(error.to_string()))?
         .with_swarm_config(|config| {
             config
                 .with_idle_connection_timeout(IDLE_TIMEOUT)
                 .with_substream_upgrade_protocol_override(Version::V1Lazy)
         })
-        .with_connection_timeout(CONNECT_TIMEOUT)
+        .with_connection_timeout(DIAL_TIMEOUT)
         .build();
     Ok(swarm)
 }

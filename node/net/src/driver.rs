@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use commonhold_format::ids::NodeId;
+use commonhold_format::policy::Key;
 use commonhold_format::record::validate;
 use commonhold_format::wire::{self, Refusal, Request, Response};
 use futures::StreamExt;
@@ -22,13 +24,15 @@ use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::request_response::{
     Event as ExchangeEvent, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
 };
-use libp2p::swarm::dial_opts::DialOpts;
-use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{PeerId, Swarm, identify, ping};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::behaviour::{self, Behaviour, BehaviourEvent, KAD_PROTOCOL};
+use crate::behaviour::{self, BehaviourEvent, KAD_PROTOCOL};
+use crate::guard::{Guard, Unwanted};
 use crate::listen::{listen, push_address, with_node};
+use crate::paths::Paths;
+use crate::rate::Rate;
 use crate::table::{SubnetLimits, believable, ip_of};
 use crate::{CallError, DhtError, Incoming, NetConfig, Peer, StartError};
 
@@ -72,7 +76,6 @@ enum Query {
 
 #[derive(Default)]
 struct Known {
-    addresses: Vec<Multiaddr>,
     connections: u32,
     seen_at: Option<IpAddr>,
     transport: Option<&'static str>,
@@ -80,19 +83,31 @@ struct Known {
     in_dht: bool,
     answering: usize,
     failed_at: Option<Instant>,
+    /// How fast chunks come from there.
+    rate: Rate,
     records: u32,
     records_since: Option<Instant>,
 }
 
-type Calls = HashMap<(bool, OutboundRequestId), (NodeId, oneshot::Sender<Result<Response, CallError>>)>;
+/// A request of this node that waits for its answer.
+struct Asked {
+    node: NodeId,
+    peer: PeerId,
+    /// A chunk is to come back.
+    gets: bool,
+    answer: oneshot::Sender<Result<Response, CallError>>,
+}
+
+type Calls = HashMap<(bool, OutboundRequestId), Asked>;
 type Answer = (PeerId, bool, ResponseChannel<Response>, Option<Response>);
 
 pub(crate) struct Driver {
-    swarm: Swarm<Behaviour>,
+    swarm: Swarm<Guard>,
     node: NodeId,
     commands: mpsc::Receiver<Command>,
     incoming: mpsc::Sender<Incoming>,
     listening: Arc<Mutex<Vec<String>>>,
+    refused: Arc<AtomicU64>,
     bootstrap: Vec<(PeerId, Multiaddr)>,
     peers: HashMap<PeerId, Known>,
     subnets: SubnetLimits,
@@ -109,12 +124,17 @@ fn peer_of(node: &NodeId) -> Option<PeerId> {
     PeerId::from_bytes(&node.to_peer_id_bytes()).ok()
 }
 
+/// A peer as policies are told; zeros for a key that no node can have.
+pub(crate) fn key_of(peer: &PeerId) -> Key {
+    node_of(peer).map(Key::from).unwrap_or_default()
+}
+
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Splits `/…/p2p/PEER_ID` into address and peer.
-fn split_peer(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
+pub(crate) fn split_peer(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
     let mut address = address.clone();
     match address.pop()? {
         Protocol::P2p(peer) => Some((peer, address)),
@@ -130,7 +150,8 @@ impl Driver {
         incoming: mpsc::Sender<Incoming>,
         listening: Arc<Mutex<Vec<String>>>,
     ) -> Result<Self, StartError> {
-        let mut swarm = behaviour::swarm(*config.peer_seed, config.dht_server)?;
+        let paths = Arc::new(Paths::new(config.policy.clone(), config.moment));
+        let mut swarm = behaviour::swarm(*config.peer_seed, config.dht_server, paths)?;
         let node = node_of(swarm.local_peer_id())
             .ok_or_else(|| StartError::Setup { why: "the peer key is not an Ed25519 key".to_owned() })?;
         let mut bootstrap = Vec::new();
@@ -149,6 +170,7 @@ impl Driver {
             commands,
             incoming,
             listening,
+            refused: Arc::default(),
             bootstrap,
             peers: HashMap::new(),
             subnets: SubnetLimits::default(),
@@ -160,6 +182,11 @@ impl Driver {
 
     pub(crate) fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// Counts connections that the policy did not want.
+    pub(crate) fn refused(&self) -> Arc<AtomicU64> {
+        self.refused.clone()
     }
 
     /// Runs until the handle shuts it down or is gone.
@@ -187,14 +214,17 @@ impl Driver {
     }
 
     fn join(&mut self) {
-        // All addresses of a peer at once, so that its transports race and TCP has its head start.
+        // All addresses of a peer at once: the policy chooses among them.
         let mut addresses: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
         for (peer, address) in &self.bootstrap {
             addresses.entry(*peer).or_default().push(address.clone());
         }
         for (peer, addresses) in addresses {
-            // An attempt under way already is as good.
-            let _ = self.swarm.dial(DialOpts::peer_id(peer).addresses(addresses).build());
+            if !self.swarm.behaviour().is_near(&peer) {
+                let opts = self.swarm.behaviour().dial(peer, addresses);
+                // Whoever cannot be dialed now is tried again.
+                let _ = self.swarm.dial(opts);
+            }
         }
     }
 
@@ -248,15 +278,19 @@ impl Driver {
             let _ = answer.send(Err(unreachable("it could not be reached a moment ago")));
             return;
         }
-        let addresses = known.map(|known| known.addresses.clone()).unwrap_or_default();
         let bulk = request.is_bulk();
+        let gets = matches!(request, Request::GetChunk { .. });
+        if gets {
+            self.peers.entry(peer).or_default().rate.asked(connected, Instant::now());
+        }
         let exchange = if bulk {
             &mut self.swarm.behaviour_mut().chunks
         } else {
             &mut self.swarm.behaviour_mut().control
         };
-        let id = exchange.send_request_with_addresses(&peer, request, addresses);
-        self.calls.insert((bulk, id), (node, answer));
+        // Without a connection it asks for a dial, which the guard plans.
+        let id = exchange.send_request(&peer, request);
+        self.calls.insert((bulk, id), Asked { node, peer, gets, answer });
     }
 
     fn publish(&mut self, key: [u8; 32], value: Vec<u8>, done: oneshot::Sender<Result<(), DhtError>>) {
@@ -302,7 +336,13 @@ impl Driver {
             .filter_map(|(peer, known)| {
                 Some(Peer {
                     node: node_of(peer)?,
-                    addresses: known.addresses.iter().map(ToString::to_string).collect(),
+                    addresses: self
+                        .swarm
+                        .behaviour()
+                        .addresses_of(peer)
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect(),
                     connected: known.connections > 0,
                     round_trip_ms: known
                         .round_trip
@@ -319,8 +359,11 @@ impl Driver {
         }
         if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer) {
             self.peers.retain(|_, known| known.connections > 0);
+            let peers = &self.peers;
+            self.swarm.behaviour_mut().book().retain(|peer, _| peers.contains_key(peer));
         }
-        self.peers.entry(peer).or_default().addresses = addresses;
+        self.peers.entry(peer).or_default();
+        self.swarm.behaviour_mut().book().insert(peer, addresses);
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -342,6 +385,7 @@ impl Driver {
                 let known = self.peers.entry(peer_id).or_default();
                 known.connections = num_established.get();
                 known.failed_at = None;
+                known.rate.connected(Instant::now());
                 let address = match &endpoint {
                     ConnectedPoint::Dialer { address, .. } => address,
                     ConnectedPoint::Listener { send_back_addr, .. } => send_back_addr,
@@ -353,6 +397,16 @@ impl Driver {
             SwarmEvent::ConnectionClosed { peer_id, num_established, .. } => {
                 if let Some(known) = self.peers.get_mut(&peer_id) {
                     known.connections = num_established;
+                }
+            }
+            SwarmEvent::IncomingConnectionError {
+                send_back_addr,
+                error: ListenError::Denied { cause },
+                ..
+            } => {
+                if let Ok(Unwanted(reason)) = cause.downcast::<Unwanted>() {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(from = %send_back_addr, reason, "the policy refused a connection");
                 }
             }
             // Too many attempts at once says nothing about the peer.
@@ -482,20 +536,42 @@ impl Driver {
 
     fn on_exchange(&mut self, bulk: bool, event: ExchangeEvent<Request, Response>) {
         match event {
-            ExchangeEvent::Message { message: Message::Response { request_id, response }, .. } => {
-                if let Some((_, answer)) = self.calls.remove(&(bulk, request_id)) {
-                    let _ = answer.send(Ok(response));
+            ExchangeEvent::Message {
+                message: Message::Response { request_id, response },
+                connection_id,
+                ..
+            } => {
+                if let Some(asked) = self.calls.remove(&(bulk, request_id)) {
+                    let len = match &response {
+                        Response::Chunk { bytes } => bytes.len(),
+                        _ => 0,
+                    };
+                    self.answered(&asked, len, Some(connection_id));
+                    let _ = asked.answer.send(Ok(response));
                 }
             }
             ExchangeEvent::OutboundFailure { request_id, error, .. } => {
-                if let Some((node, answer)) = self.calls.remove(&(bulk, request_id)) {
-                    let _ = answer.send(Err(call_error(node, &error)));
+                if let Some(asked) = self.calls.remove(&(bulk, request_id)) {
+                    self.answered(&asked, 0, None);
+                    let _ = asked.answer.send(Err(call_error(asked.node, &error)));
                 }
             }
             ExchangeEvent::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
                 self.on_request(peer, bulk, request, channel);
             }
             ExchangeEvent::InboundFailure { .. } | ExchangeEvent::ResponseSent { .. } => {}
+        }
+    }
+
+    /// A request of this node has its answer, over this connection, or has none.
+    fn answered(&mut self, asked: &Asked, len: usize, connection: Option<ConnectionId>) {
+        if !asked.gets {
+            return;
+        }
+        let Some(known) = self.peers.get_mut(&asked.peer) else { return };
+        let measured = known.rate.answered(len as u64, Instant::now());
+        if let (Some(rate), Some(connection)) = (measured, connection) {
+            self.swarm.behaviour().received(&connection, rate);
         }
     }
 

@@ -8,16 +8,22 @@
 mod behaviour;
 mod codec;
 mod driver;
+mod guard;
 mod listen;
+mod paths;
 mod quic;
+mod rate;
+mod reach;
 mod table;
 mod tcp;
 mod tls;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use commonhold_format::ids::NodeId;
+use commonhold_format::policy::{Moment, Policy};
 use commonhold_format::wire::{Request, Response};
 use libp2p::multiaddr::{Multiaddr, Protocol};
 use tokio::sync::{mpsc, oneshot};
@@ -42,6 +48,11 @@ pub struct NetConfig {
     pub bootstrap: Vec<String>,
     /// Does this node keep DHT records for others? Providers do.
     pub dht_server: bool,
+    /// The transport policy: says which addresses are dialed and who may stay connected
+    /// (spec/policy-transport.md). Asked in the network's own task, once for each of these.
+    pub policy: Arc<dyn Policy>,
+    /// The time that the policy is told.
+    pub moment: fn() -> Moment,
 }
 
 /// Why the network cannot start.
@@ -149,6 +160,7 @@ pub struct Peer {
 pub struct Net {
     node: NodeId,
     addresses: Arc<Mutex<Vec<String>>>,
+    refused: Arc<AtomicU64>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -187,9 +199,9 @@ pub async fn start(config: NetConfig) -> Result<(Net, mpsc::Receiver<Incoming>),
     let (incoming, requests) = mpsc::channel(INCOMING_MAX);
     let addresses = Arc::new(Mutex::new(Vec::new()));
     let driver = Driver::start(&config, queue, incoming, addresses.clone()).await?;
-    let node = driver.node();
+    let (node, refused) = (driver.node(), driver.refused());
     tokio::spawn(driver.run());
-    Ok((Net { node, addresses, commands }, requests))
+    Ok((Net { node, addresses, refused, commands }, requests))
 }
 
 impl Net {
@@ -201,6 +213,11 @@ impl Net {
     /// Where it listens, each with `/p2p/PEER_ID`.
     pub fn addresses(&self) -> Vec<String> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Connections of other nodes that the transport policy did not want, since the start.
+    pub fn refused_connections(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Asks a node, connecting to it if need be, and waits for its answer.

@@ -13,7 +13,7 @@ use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::swarm::SwarmEvent;
 
 use crate::StartError;
-use crate::behaviour::Behaviour;
+use crate::guard::Guard;
 use crate::table::ip_of;
 
 /// The address as others dial it.
@@ -32,7 +32,7 @@ pub(crate) fn push_address(listening: &Mutex<Vec<String>>, address: Multiaddr, n
 
 /// Listens everywhere, and waits until every listener is bound.
 pub(crate) async fn listen(
-    swarm: &mut Swarm<Behaviour>,
+    swarm: &mut Swarm<Guard>,
     node: &NodeId,
     addresses: &[String],
     listening: &Mutex<Vec<String>>,

@@ -24,7 +24,7 @@ pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
 }
 
 /// Loopback, private and link-local addresses: where many nodes of one LAN may be.
-fn is_local(ip: IpAddr) -> bool {
+pub(crate) fn is_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use commonhold_format::ids::NodeId;
 use commonhold_format::keys::{DeviceSecret, PartyKey};
+use commonhold_format::policy::{Answer, DialPlan, Moment, Policy, Question, Verdict};
 use commonhold_format::record::{NodeRecord, node_key};
 use commonhold_format::tree::{CHUNK_LEN_MAX, chunk_id};
 use commonhold_format::wire::{CONTROL_PROTOCOL, Refusal, Request, Response};
@@ -38,8 +40,25 @@ async fn node_at(
         listen: listen.iter().map(|text| (*text).to_owned()).collect(),
         bootstrap: bootstrap.to_vec(),
         dht_server: true,
+        policy: Arc::new(Anything),
+        moment: Moment::default,
     })
     .await
+}
+
+/// Every address, as it comes; everybody may stay.
+struct Anything;
+
+impl Policy for Anything {
+    fn answer(&self, question: &Question) -> Answer {
+        match question {
+            Question::Dial(dial) => {
+                let order = (0..dial.addresses.len() as u32).collect();
+                Answer::DialPlan(DialPlan { order, at_once: 8 })
+            }
+            _ => Answer::Verdict(Verdict::yes()),
+        }
+    }
 }
 
 /// A node that answers chunks with what it was sent last, and everything else with "done".

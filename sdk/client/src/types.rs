@@ -78,6 +78,12 @@ pub struct Status {
     pub contracts: u64,
     /// Peers with an open connection.
     pub peers_connected: u64,
+    /// Connections of others that the transport policy did not want, since the start.
+    #[serde(default)]
+    pub connections_refused: u64,
+    /// What chunks take of the line.
+    #[serde(default)]
+    pub traffic: TrafficStatus,
     /// The node's own ledger.
     pub ledger: LedgerHead,
     /// Providers of this owner that are not in good standing, or did not pass their last audit.
@@ -92,6 +98,26 @@ pub struct Status {
     /// started. Stages that run beside each other each count in full.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stage_milliseconds: BTreeMap<String, u64>,
+}
+
+/// What chunks took of the line, all peers together, and how fast they may go. Days and months are
+/// those of the operator's time zone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficStatus {
+    /// Bytes of chunks sent since midnight.
+    pub sent_today_bytes: u64,
+    /// Received since midnight.
+    pub received_today_bytes: u64,
+    /// Sent since the first of the month.
+    pub sent_this_month_bytes: u64,
+    /// Received since the first of the month.
+    pub received_this_month_bytes: u64,
+    /// The limit that the transport policy set for sending, bytes per second; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_limit_bytes_per_second: Option<u64>,
+    /// The limit for receiving; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download_limit_bytes_per_second: Option<u64>,
 }
 
 /// How a provider stands with this owner, when that is not simply well.
@@ -321,6 +347,21 @@ pub struct Peer {
     pub transport: Option<String>,
     /// Bytes that it says it still lends; absent when it offers none or was not asked.
     pub free_bytes: Option<u64>,
+    /// What it asks of everybody; absent when it offers nothing.
+    pub prices: Option<Prices>,
+    /// The country where it says that it is, two letters; absent when it does not.
+    pub region: Option<String>,
+}
+
+/// What a provider is paid, micro-credits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prices {
+    /// For each GiB kept for 30 days.
+    pub storage_microcredits_per_gib_month: u64,
+    /// For each GiB sent to the owner.
+    pub egress_microcredits_per_gib: u64,
+    /// For each passed audit.
+    pub audit_microcredits: u64,
 }
 
 /// What stands under a path.
@@ -516,6 +557,8 @@ pub struct PartyCredit {
     pub own_microcredits: String,
     /// What others' trust lines carry.
     pub guaranteed_microcredits: String,
+    /// What the pricing policy answers for.
+    pub policy_microcredits: String,
     /// What its trust lines carry of others' debts.
     pub lent_microcredits: String,
     /// What nobody stands for.
@@ -629,6 +672,8 @@ pub struct ContractInfo {
     pub inventory_root: String,
     /// Number of the next audit.
     pub next_epoch: u64,
+    /// What the owner pays under it.
+    pub prices: Prices,
 }
 
 /// `GET /v1/contracts/{id}/inventory`: a part of what is under a contract.

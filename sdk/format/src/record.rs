@@ -5,6 +5,11 @@
 //! verified and, for node records, before it expires. Not here: which peers keep a record, and
 //! the head of a drive itself ([`crate::head`]).
 
+use std::fmt;
+use std::str::FromStr;
+
+use minicbor::decode::Decoder;
+use minicbor::encode::{Encoder, Write};
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
@@ -39,6 +44,56 @@ const NODE_KEY: &[u8] = b"commonhold/v1/node-record";
 const HEAD_KEY: &[u8] = b"commonhold/v1/drive-head";
 const LEDGER_KEY: &[u8] = b"commonhold/v1/ledger-head";
 
+/// A country: two capital letters of ISO 3166-1, `DE`. Which pairs are in use is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Region([u8; 2]);
+
+impl Region {
+    /// As policies see it: 256 · first letter + second.
+    pub fn code(self) -> u32 {
+        u32::from(u16::from_be_bytes(self.0))
+    }
+}
+
+impl FromStr for Region {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match *text.as_bytes() {
+            [first @ b'A'..=b'Z', second @ b'A'..=b'Z'] => Ok(Self([first, second])),
+            _ => {
+                Err(format!("{text:?} is not a region; write two capital letters of ISO 3166-1, like \"DE\""))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second] = self.0.map(char::from);
+        write!(f, "{first}{second}")
+    }
+}
+
+impl<C> Encode<C> for Region {
+    fn encode<W: Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        // Two letters of ASCII are UTF-8.
+        e.str(std::str::from_utf8(&self.0).unwrap_or_default())?;
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Region {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let text = d.str()?;
+        text.parse().map_err(|_| minicbor::decode::Error::message("a region is not two capital letters"))
+    }
+}
+
 /// What a provider offers.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Offer {
@@ -51,6 +106,9 @@ pub struct Offer {
     /// Longest contract that it takes on, seconds.
     #[n(2)]
     pub term_seconds_max: u64,
+    /// Where its operator says that it is; `None` when it does not.
+    #[n(3)]
+    pub region: Option<Region>,
 }
 
 /// What a node says of itself. Its peer key signs, which binds the addresses to the node, and so

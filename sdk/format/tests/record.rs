@@ -6,8 +6,8 @@ use commonhold_format::head::Head;
 use commonhold_format::ids::{NodeId, PartyId};
 use commonhold_format::keys::{DeviceSecret, PartyKey};
 use commonhold_format::record::{
-    ADDRESS_LEN_MAX, ADDRESSES_MAX, NodeRecord, Offer, RECORD_LEN_MAX, RecordError, VALIDITY_SECONDS_MAX,
-    head_key, node_key, validate,
+    ADDRESS_LEN_MAX, ADDRESSES_MAX, NodeRecord, Offer, RECORD_LEN_MAX, RecordError, Region,
+    VALIDITY_SECONDS_MAX, head_key, node_key, validate,
 };
 use commonhold_format::statement::Prices;
 use proptest::prelude::*;
@@ -26,7 +26,12 @@ fn record() -> NodeRecord {
         sequence: NOW * 1000,
         expires: NOW + 3600,
         addresses: vec!["/ip4/203.0.113.7/udp/4101/quic-v1".to_owned()],
-        offer: Some(Offer { free_bytes: 1 << 40, prices: Prices::default(), term_seconds_max: 86_400 * 365 }),
+        offer: Some(Offer {
+            free_bytes: 1 << 40,
+            prices: Prices::default(),
+            term_seconds_max: 86_400 * 365,
+            region: None,
+        }),
     }
 }
 
@@ -125,6 +130,21 @@ fn attack_35_an_oversized_record_is_refused() {
 }
 
 #[test]
+fn a_region_is_two_capital_letters_and_costs_nothing_when_there_is_none() {
+    let region: Region = "DE".parse().unwrap();
+    assert_eq!((region.to_string().as_str(), region.code()), ("DE", 256 * 68 + 69));
+    for text in ["", "D", "DEU", "de", "D1", "D ", "ÄE", "Ä", "D\n"] {
+        assert!(text.parse::<Region>().is_err(), "{text:?}");
+    }
+    let mut somewhere = record();
+    somewhere.offer.as_mut().unwrap().region = Some(region);
+    let (with, without) = (encoded(&somewhere), encoded(&record()));
+    assert_eq!(NodeRecord::decode(&with), Ok(somewhere));
+    // A text of two bytes, and nothing where there is none.
+    assert_eq!(with.len(), without.len() + 3);
+}
+
+#[test]
 fn attack_35_a_drive_head_stands_under_its_own_key_alone() {
     let signer = PartyKey::from_seed(&[5; 32]);
     let drive = signer.id();
@@ -148,9 +168,10 @@ proptest! {
     #[test]
     fn records_survive_their_encoding(
         sequence: u64, expires: u64, addresses in prop::collection::vec("[!-~]{1,256}", 0..=16),
-        offer in prop::option::of(any::<[u64; 5]>())
+        offer in prop::option::of((any::<[u64; 5]>(), prop::option::of("[A-Z]{2}")))
     ) {
-        let offer = offer.map(|[free_bytes, a, b, c, term_seconds_max]| Offer {
+        let offer = offer.map(|([free_bytes, a, b, c, term_seconds_max], region)| Offer {
+            region: region.map(|region| region.parse().unwrap()),
             free_bytes,
             prices: Prices {
                 storage_microcredits_per_gib_month: a,

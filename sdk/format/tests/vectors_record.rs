@@ -17,19 +17,16 @@ fn node_record(fields: &mut vector_case::Case) -> NodeRecord {
         expires: fields.number("expires"),
         addresses: fields.texts("addresses"),
         offer: fields.has("offer").then(|| {
-            let [free_bytes, storage, egress, audit, term_seconds_max] = fields
-                .texts("offer")
-                .iter()
-                .map(|number| number.parse().unwrap())
-                .collect::<Vec<u64>>()
-                .try_into()
-                .unwrap();
+            let mut texts = fields.texts("offer");
+            let region = (texts.len() > 5).then(|| texts.remove(5).parse().unwrap());
+            let [free_bytes, storage, egress, audit, term_seconds_max] =
+                texts.iter().map(|number| number.parse().unwrap()).collect::<Vec<u64>>().try_into().unwrap();
             let prices = Prices {
                 storage_microcredits_per_gib_month: storage,
                 egress_microcredits_per_gib: egress,
                 audit_microcredits: audit,
             };
-            Offer { free_bytes, prices, term_seconds_max }
+            Offer { free_bytes, prices, term_seconds_max, region }
         }),
     }
 }

@@ -8,6 +8,7 @@ use commonhold_format::audit::{Challenge, Proof, Sample, Shown};
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, PartyId};
 use commonhold_format::inventory::InventoryEntry;
 use commonhold_format::keys::verify;
+use commonhold_format::statement::Prices;
 use commonhold_format::wire::{Addition, Refusal, Request, Response, list_contracts_message};
 use vector_case::Case;
 
@@ -119,6 +120,11 @@ fn request(fields: &mut Case) -> Request {
         "audit-result" => {
             Request::AuditResult { intent: fields.bytes("intent"), record: fields.bytes("record") }
         }
+        "quote" => Request::Quote {
+            owner: PartyId(fields.hash("owner")),
+            bytes: fields.number("bytes"),
+            seconds: fields.number("seconds"),
+        },
         other => panic!("{}: type {other}", fields.name()),
     }
 }
@@ -168,6 +174,14 @@ fn response(fields: &mut Case) -> Response {
             Response::Cosigned { size: fields.number("size"), checkpoint: fields.bytes("checkpoint") }
         }
         "consistency" => Response::Consistency { proof: fields.hashes("proof") },
+        "quote" => Response::Quote {
+            prices: Prices {
+                storage_microcredits_per_gib_month: fields.number("storage"),
+                egress_microcredits_per_gib: fields.number("egress"),
+                audit_microcredits: fields.number("audit"),
+            },
+            valid_until: fields.number("valid_until"),
+        },
         "refused" => {
             Response::Refused { reason: reason(&fields.text("reason")), message: fields.text("message") }
         }

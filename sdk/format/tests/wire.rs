@@ -9,6 +9,7 @@ use commonhold_format::inventory::InventoryEntry;
 use commonhold_format::keys::{PartyKey, verify};
 use commonhold_format::note::NOTE_LEN_MAX;
 use commonhold_format::record::RECORD_LEN_MAX;
+use commonhold_format::statement::Prices;
 use commonhold_format::tree::{CHUNK_LEN_MAX, LEAF_LEN};
 use commonhold_format::wire::{
     Addition, CHUNK_FRAME_MAX, COMMIT_CHANGES_MAX, CONTRACTS_MAX, CONTROL_FRAME_MAX, INVENTORY_PAGE_MAX,
@@ -87,6 +88,11 @@ fn request() -> impl Strategy<Value = Request> {
         (contract(), prop::collection::vec(hash().prop_map(ChunkId), 1..5))
             .prop_map(|(contract, chunks)| Request::Damaged { contract, chunks }),
         (note(), note()).prop_map(|(intent, record)| Request::AuditResult { intent, record }),
+        (hash(), any::<u64>(), any::<u64>()).prop_map(|(owner, bytes, seconds)| Request::Quote {
+            owner: PartyId(owner),
+            bytes,
+            seconds,
+        }),
     ]
 }
 
@@ -145,6 +151,14 @@ fn response() -> impl Strategy<Value = Response> {
         prop::collection::vec(sample(), 0..10)
             .prop_map(|samples| Response::Proof { proof: Proof { samples } }),
         prop::collection::vec(contract(), 0..20).prop_map(|contracts| Response::Contracts { contracts }),
+        (any::<[u64; 3]>(), any::<u64>()).prop_map(|([storage, egress, audit], valid_until)| {
+            let prices = Prices {
+                storage_microcredits_per_gib_month: storage,
+                egress_microcredits_per_gib: egress,
+                audit_microcredits: audit,
+            };
+            Response::Quote { prices, valid_until }
+        }),
         (prop::sample::select(&REFUSALS[..]), "\\PC{0,40}")
             .prop_map(|(reason, message)| refused(reason, message)),
     ]
@@ -391,7 +405,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_decoded_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..300), number in 0u8..12) {
+    fn any_bytes_are_decoded_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..300), number in 0u8..18) {
         for body in [body.clone(), [&[0x82, number][..], &body].concat()] {
             if let Ok(read) = read_request(&body) {
                 prop_assert_eq!(read.encode(), body.clone());

@@ -391,9 +391,10 @@ async fn credit(client: &Client, json: bool) -> Result<()> {
             amount(&it.exposure_microcredits)
         );
         println!(
-            "  covered {} itself, {} by others; stands for {}; uncovered {}; may owe {} more",
+            "  covered {} itself, {} by others, {} by your policy; stands for {}; uncovered {}; may owe {} more",
             amount(&it.own_microcredits),
             amount(&it.guaranteed_microcredits),
+            amount(&it.policy_microcredits),
             amount(&it.lent_microcredits),
             amount(&it.uncovered_microcredits),
             amount(&it.headroom_microcredits)
@@ -406,7 +407,7 @@ async fn credit(client: &Client, json: bool) -> Result<()> {
 }
 
 /// Microcredits as credits, exactly.
-fn credits(microcredits: i128) -> String {
+pub(super) fn credits(microcredits: i128) -> String {
     let (sign, whole) = (if microcredits < 0 { "-" } else { "" }, microcredits.unsigned_abs());
     format!("{sign}{}.{:06}", whole / 1_000_000, whole % 1_000_000)
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use commonhold_client::Client;
-use commonhold_client::types::{FileKind, RepairRequest};
+use commonhold_client::types::{FileKind, RepairRequest, TrafficStatus};
 use commonhold_format::keys::RootSecret;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -197,7 +197,11 @@ async fn status(client: &Client, json: bool) -> Result<()> {
     for address in &status.addresses {
         println!("address    {address}");
     }
-    println!("peers      {} connected", status.peers_connected);
+    let refused = match status.connections_refused {
+        0 => String::new(),
+        count => format!(", {count} connections refused by the transport policy"),
+    };
+    println!("peers      {} connected{refused}", status.peers_connected);
     println!("contracts  {}", status.contracts);
     if let Some(storage) = status.storage {
         println!("disk       {}, {} chunks", storage.accounts(human), storage.chunks);
@@ -220,6 +224,7 @@ async fn status(client: &Client, json: bool) -> Result<()> {
             drive.sequence, drive.segments, drive.degraded_segments, drive.forks
         );
     }
+    print_traffic(&status.traffic);
     println!("ledger     {} notes, root {}", status.ledger.size, status.ledger.root);
     for it in &status.standings {
         println!("provider   {} {}{}: {}", it.provider, it.state, since(it.since), it.reason);
@@ -248,6 +253,28 @@ async fn status(client: &Client, json: bool) -> Result<()> {
         println!("problem    {problem}");
     }
     Ok(())
+}
+
+/// What chunks took of the line, when they took anything, and its limits.
+fn print_traffic(traffic: &TrafficStatus) {
+    if traffic.sent_this_month_bytes > 0 || traffic.received_this_month_bytes > 0 {
+        println!(
+            "traffic    today {} sent, {} received; this month {} and {}",
+            human(traffic.sent_today_bytes),
+            human(traffic.received_today_bytes),
+            human(traffic.sent_this_month_bytes),
+            human(traffic.received_this_month_bytes)
+        );
+    }
+    let limits = [
+        ("sending", traffic.upload_limit_bytes_per_second),
+        ("receiving", traffic.download_limit_bytes_per_second),
+    ];
+    for (what, limit) in limits {
+        if let Some(limit) = limit {
+            println!("limit      {what} at most {} per second", human(limit));
+        }
+    }
 }
 
 /// How long ago a time was.
@@ -361,7 +388,11 @@ async fn peers(client: &Client, json: bool) -> Result<()> {
         let offer = peer
             .free_bytes
             .map_or_else(|| "lends nothing".to_owned(), |free| format!("{} free", human(free)));
-        println!("{}  {link:<14}  {offer}", peer.peer_id);
+        let price = peer.prices.map_or_else(String::new, |it| {
+            format!(", {} a GiB and month", ledger::credits(it.storage_microcredits_per_gib_month.into()))
+        });
+        let region = peer.region.as_ref().map_or_else(String::new, |region| format!(", {region}"));
+        println!("{}  {link:<14}  {offer}{price}{region}", peer.peer_id);
     }
     Ok(())
 }

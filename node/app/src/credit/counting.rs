@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use commonhold_engine::credit::{Debt, Debts, Line, Signing, hold_at, stopped, storage_price};
 use commonhold_format::ids::PartyId;
+use commonhold_format::policy::Peer;
 use commonhold_format::statement::AMOUNT_MAX;
 use commonhold_store::{ContractState, Role, Store};
 
@@ -85,7 +86,7 @@ impl Creditor {
         Ok(Some(since.unwrap_or(earliest)))
     }
 
-    fn money(&self, state: &mut State, store: &Store, now: u64) -> Result<Arc<Money>, String> {
+    pub(super) fn money(&self, state: &mut State, store: &Store, now: u64) -> Result<Arc<Money>, String> {
         let epoch = self.rules.epoch_start(now);
         if let Some(money) =
             state.money.as_ref().filter(|it| it.epoch == epoch && it.at.elapsed() < MONEY_FOR)
@@ -96,7 +97,9 @@ impl Creditor {
         let account = |it: &commonhold_ledger::Account| Debt { account: it.lent(), ..Debt::default() };
         let earlier = self.ledger.accounts_at(&self.party, epoch.saturating_sub(1)).map_err(failed)?;
         let audited: BTreeMap<PartyId, i128> = earlier.iter().map(|it| (it.party, it.their_audits)).collect();
-        let accounts = self.ledger.accounts(&self.party).map_err(failed)?.into_iter().map(|it| {
+        let current = self.ledger.accounts(&self.party).map_err(failed)?;
+        let peers = current.iter().map(|it| (it.party, peer_of(it))).collect();
+        let accounts = current.into_iter().map(|it| {
             let audits = (it.their_audits - audited.get(&it.party).copied().unwrap_or(0)).max(0);
             (it.party, Debt { audits, ..account(&it) })
         });
@@ -128,7 +131,7 @@ impl Creditor {
                 debt.unsigned = debt.unsigned.saturating_add(kept_unsigned(contract, at));
             }
             let lines = lines.iter().map(|(line, _)| *line).collect();
-            Debts { rules: self.rules.clone(), debts, lines, before: BTreeMap::new() }.weigh()
+            Debts { rules: self.rules.clone(), debts, lines, ..Debts::default() }
         };
         // A line that has ended stands for what it carried by then, and no more.
         let mut standing = lines.clone();
@@ -140,15 +143,15 @@ impl Creditor {
             let key = (line.guarantor, line.debtor, line.limit, *ends);
             if let Entry::Vacant(entry) = state.ended.entry(key) {
                 let accounts = self.ledger.accounts_at(&self.party, settled).map_err(failed)?;
-                let stood = stood(&accounts, &lines, settled);
+                // Without the policy's word, which stands behind no line.
+                let stood = stood(&accounts, &lines, settled).weigh();
                 let carried = stood.get(&line.debtor).map_or(0, |credit| credit.guaranteed);
                 entry.insert(u64::try_from(carried).unwrap_or(0));
             }
             line.limit = line.limit.min(state.ended.get(&key).copied().unwrap_or(0));
         }
-        let before = stood(&earlier, &standing, epoch.saturating_sub(1));
-        let before = before.into_iter().map(|(party, credit)| (party, credit.uncovered)).collect();
-        let money = Arc::new(Money { at: Instant::now(), accounts, lines: standing, epoch, before });
+        let began = stood(&earlier, &standing, epoch.saturating_sub(1));
+        let money = Arc::new(Money { at: Instant::now(), accounts, lines: standing, epoch, began, peers });
         state.money = Some(money.clone());
         Ok(money)
     }
@@ -164,6 +167,9 @@ impl Creditor {
         let now = unix_seconds();
         let money = self.money(state, store, now)?;
         let contracts = self.contracts(state, store, now)?;
+        self.ask_about(state, &money, &contracts);
+        let advice = state.advice();
+        let before = money.before(&advice);
         let mut debts = [Ahead::Nothing, Ahead::Rest, Ahead::Epoch].map(|ahead| {
             let seconds = match ahead {
                 Ahead::Nothing => 0,
@@ -185,8 +191,9 @@ impl Creditor {
                     debt.ahead = debt.ahead.saturating_add(state.reserved.get(&id).copied().unwrap_or(0));
                 }
             }
-            let (rules, before) = (self.rules.clone(), money.before.clone());
-            Debts { rules, debts, lines: money.lines.iter().map(|(line, _)| *line).collect(), before }
+            let (rules, before, advice) = (self.rules.clone(), before.clone(), advice.clone());
+            let lines = money.lines.iter().map(|(line, _)| *line).collect();
+            Debts { rules, debts, lines, before, advice }
         });
         let credits = debts[Ahead::Nothing as usize].weigh();
         // A line that has ended covers nothing that is added.
@@ -205,6 +212,19 @@ impl Creditor {
         let over = |lent: &&Lent| !lent.state.given_up && now < lent.state.contract.ends;
         let stops = contracts.iter().filter(over).filter_map(stop).collect();
         Ok(Counted { at: Instant::now(), debts, stops })
+    }
+}
+
+/// An account as policies see it.
+fn peer_of(account: &commonhold_ledger::Account) -> Peer {
+    let owed = account.owed_to_me();
+    let account_microcredits = i64::try_from(owed).unwrap_or(if owed < 0 { i64::MIN } else { i64::MAX });
+    let amount = |sum: i128| u64::try_from(sum.max(0)).unwrap_or(u64::MAX);
+    Peer {
+        party: account.party.into(),
+        account: account_microcredits,
+        given: amount(account.given),
+        taken: amount(account.taken),
     }
 }
 

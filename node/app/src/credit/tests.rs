@@ -43,11 +43,21 @@ impl Place {
     }
 
     pub(crate) fn creditor(&self, arrears_seconds: u64) -> Creditor {
-        let rules =
-            CreditRules { gift_microcredits: GIFT, epoch_seconds: WEEK, trusted: BTreeMap::default() };
+        self.creditor_with(arrears_seconds, 0, Arc::new(commonhold_engine::policy::BuiltIn))
+    }
+
+    /// With a policy that may answer for so much.
+    fn creditor_with(
+        &self,
+        arrears_seconds: u64,
+        policy_trust_max: u64,
+        policy: Arc<dyn Policy>,
+    ) -> Creditor {
+        let trusted = BTreeMap::default();
+        let rules = CreditRules { gift_microcredits: GIFT, epoch_seconds: WEEK, trusted, policy_trust_max };
         let file = self.temp.path().join("stopped-since");
         let (vault, ledger) = (self.vault.clone(), self.ledger.clone());
-        Creditor::new(rules, arrears_seconds, vault, ledger, me().id(), Arc::default(), file)
+        Creditor::new(rules, policy, arrears_seconds, vault, ledger, me().id(), Arc::default(), file)
     }
 
     /// A contract that has been open for 30 days.
@@ -239,4 +249,110 @@ fn attack_33_a_trust_line_that_ends_stands_for_what_it_carried() {
     let credits = place.creditor(WEEK).parties().unwrap();
     let of = |seed| credits.iter().find(|it| it.party == owner(seed).id()).unwrap();
     assert_eq!((of(3).credit.guaranteed, of(3).credit.uncovered, of(3).headroom), (35_000, 0, GIFT));
+}
+
+/// What a policy says of each party, and what it was asked.
+#[derive(Default)]
+struct Adviser {
+    says: Mutex<HashMap<PartyId, policy::Credit>>,
+    asked: Mutex<Vec<policy::CreditLimit>>,
+}
+
+impl Adviser {
+    fn say(&self, seed: u8, trust: u64, gift: u64) {
+        self.says.lock().unwrap().insert(owner(seed).id(), policy::Credit { trust, gift });
+    }
+
+    fn times(&self, seed: u8) -> usize {
+        let party = policy::Key::from(owner(seed).id());
+        self.asked.lock().unwrap().iter().filter(|it| it.peer.party == party).count()
+    }
+}
+
+impl Policy for Adviser {
+    fn answer(&self, question: &policy::Question) -> policy::Answer {
+        let policy::Question::CreditLimit(ask) = question else { panic!("{question:?}") };
+        self.asked.lock().unwrap().push(ask.clone());
+        let said = self.says.lock().unwrap().get(&PartyId(ask.peer.party.0)).copied();
+        policy::Answer::Credit(said.unwrap_or(policy::Credit::DEFAULT))
+    }
+}
+
+/// As if advice had been given a minute ago.
+fn forget(creditor: &Creditor) {
+    let mut state = creditor.state();
+    state.advice.values_mut().for_each(advice::Advised::age);
+    state.counted = None;
+}
+
+#[test]
+fn a_policy_gives_credit_as_far_as_the_operator_allows() {
+    let place = Place::new();
+    let contract = place.open(1, |_| {});
+    place.audited(1, &contract, 1, last_epoch() - 1, 30);
+    let adviser = Arc::new(Adviser::default());
+    adviser.say(1, 5_000, AMOUNT_MAX);
+    adviser.say(2, 0, 100);
+    let allowed = |most| {
+        let creditor = place.creditor_with(1, most, adviser.clone());
+        creditor.may_open(&owner(2).id(), 0).unwrap();
+        let of_2 =
+            creditor.state().counted.as_ref().unwrap().debts[Ahead::Rest as usize].headroom(&owner(2).id());
+        (headroom(&creditor, 1), of_2)
+    };
+    assert_eq!(allowed(0), (GIFT, 100));
+    // What was owed when the epoch began is covered first.
+    assert_eq!(allowed(300), (GIFT + 270, 100));
+    // Nobody gets a gift whom the policy gives none.
+    adviser.say(2, 0, 0);
+    let creditor = place.creditor_with(1, 0, adviser.clone());
+    assert!(creditor.may_open(&owner(2).id(), 0).is_err());
+    assert!(creditor.may_open(&owner(3).id(), 0).is_ok());
+    let asked = adviser.asked.lock().unwrap();
+    let peer = policy::Peer { party: owner(1).id().into(), account: 30, given: 0, taken: 30 };
+    let of_1 = asked.iter().find(|it| it.peer.party == peer.party).unwrap();
+    assert_eq!((of_1.peer, of_1.unsigned, of_1.gift_budget, of_1.trusted), (peer, 0, GIFT, 0));
+}
+
+#[test]
+fn a_policy_is_asked_about_a_party_once_a_minute_and_not_for_each_chunk() {
+    let place = Place::new();
+    let contract = place.open(1, |it| it.prices.egress_microcredits_per_gib = 1);
+    let state = place.state(&contract);
+    let adviser = Arc::new(Adviser::default());
+    let creditor = place.creditor_with(1, 0, adviser.clone());
+    for _ in 0..50 {
+        creditor.may_read(&state, 1 << 10).unwrap();
+        creditor.may_open(&owner(2).id(), 0).unwrap();
+        creditor.could_hold(&state, 0).unwrap();
+        creditor.state().counted = None;
+    }
+    assert_eq!((adviser.times(1), adviser.times(2)), (1, 1));
+    // Once it is old: those with contracts when debts are counted, others when they ask.
+    forget(&creditor);
+    creditor.parties().unwrap();
+    assert_eq!((adviser.times(1), adviser.times(2)), (2, 1));
+    creditor.may_open(&owner(2).id(), 0).unwrap();
+    assert_eq!((adviser.times(1), adviser.times(2)), (2, 2));
+    // What it says then counts at once.
+    forget(&creditor);
+    adviser.say(1, 0, 0);
+    assert!(creditor.may_read(&state, 1 << 10).is_err());
+}
+
+#[test]
+fn a_slow_policy_is_asked_about_few_parties_at_a_time_and_about_all_in_turn() {
+    let place = Place::new();
+    for seed in 1..=80 {
+        place.open(seed, |_| {});
+    }
+    let adviser = Arc::new(Adviser::default());
+    let creditor = place.creditor_with(1, 0, adviser.clone());
+    let asked = || {
+        creditor.state().counted = None;
+        creditor.parties().unwrap();
+        adviser.asked.lock().unwrap().len()
+    };
+    assert_eq!([asked(), asked(), asked(), asked()], [32, 64, 80, 80]);
+    assert!((1..=80).all(|seed| adviser.times(seed) == 1));
 }

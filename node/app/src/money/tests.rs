@@ -14,6 +14,8 @@ async fn purse(place: &Place) -> Arc<Purse> {
         listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
         bootstrap: Vec::new(),
         dht_server: false,
+        policy: crate::policies::Policies::built_in().transport,
+        moment: crate::clock::moment,
     })
     .await
     .unwrap();

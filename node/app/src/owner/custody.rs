@@ -1,4 +1,4 @@
-//! The drive's `Custody`, kept by providers: choosing them, sending chunks, fetching them back.
+//! The drive's `Custody`, kept by providers: choosing them, sending chunks, giving them up.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commonhold_drive::{Custody, CustodyError, Meter, PlacedChunks, Stage};
-use commonhold_engine::placement;
+use commonhold_engine::placement::{self, Candidate, Need, Placing};
+use commonhold_engine::policy::BuiltIn;
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, SegmentId};
+use commonhold_format::policy::{Purpose, Send};
 use commonhold_format::segment::Segment;
 use commonhold_store::SMALL_CHUNK_LEN_MAX;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
+use super::market::View;
 use super::{Owner, ProviderError, blocking};
 use crate::clock::moment;
 use crate::datadir::random_secret;
@@ -23,8 +26,6 @@ use crate::node::SMALL_CHUNKS_BYTES_MIN;
 const SEARCHES: usize = 4;
 /// Pause between two searches.
 const SEARCH_PAUSE: Duration = Duration::from_millis(500);
-/// After this long without an answer a further source of a chunk is asked as well.
-const HEDGE_AFTER: Duration = Duration::from_millis(1500);
 
 impl Custody for Owner {
     fn code(&self) -> BoxFuture<'_, Result<Code, CustodyError>> {
@@ -50,7 +51,7 @@ impl Custody for Owner {
         prefer: Option<NodeId>,
     ) -> BoxFuture<'_, Result<PlacedChunks, CustodyError>> {
         let segment = segment.clone();
-        Box::pin(async move { self.fetch_segment(&segment, prefer).await })
+        Box::pin(async move { self.fetch_segment(&segment, prefer, Purpose::Use).await })
     }
 
     fn retain(&self, live: HashSet<SegmentId>) -> BoxFuture<'_, Result<(), CustodyError>> {
@@ -61,13 +62,11 @@ impl Custody for Owner {
 impl Owner {
     async fn choose_code(&self) -> Result<Code, CustodyError> {
         for search in 0.. {
-            match placement::choose_code(&self.candidates(), &*self.policies.placement, moment()) {
+            let market = self.market();
+            match placement::choose_code(&market.candidates, &*self.policies.placement, moment()) {
                 Ok(code) => return Ok(code),
                 Err(too_few) if search == SEARCHES => {
-                    return Err(match too_few.have {
-                        0 => CustodyError::NoProviders,
-                        have => CustodyError::TooFewProviders { have, need: too_few.need },
-                    });
+                    return Err(too_few_at(&market, too_few.have, too_few.need));
                 }
                 Err(_) => {
                     self.directory.refresh().await;
@@ -88,31 +87,27 @@ impl Owner {
     ) -> Result<Segment, CustodyError> {
         let chunk_len = chunks.first().map_or(0, |(_, bytes)| bytes.len() as u64);
         let n = usize::from(code.n());
-        let ranked = self.holders_for(chunk_len, n).await;
-        if ranked.len() < n {
-            let mut roomy = self.candidates();
-            roomy.iter_mut().for_each(|candidate| candidate.free_bytes = u64::MAX);
-            let providers = placement::rank(&roomy, &[], chunk_len, &random_secret()).len();
-            return Err(if providers >= n {
-                self.full(code, chunk_len)
-            } else {
-                CustodyError::TooFewProviders { have: providers, need: n }
-            });
-        }
+        let ranked = self.holders_for(code, chunk_len).await?;
         let spares = std::sync::Mutex::new(ranked[n..].to_vec());
-        let mut sending: FuturesUnordered<_> = chunks
-            .iter()
-            .zip(&ranked)
-            .enumerate()
-            .map(|(at, ((chunk, bytes), node))| {
-                let spares = &spares;
-                async move { (at, self.send_to_one(*node, *chunk, bytes, spares).await) }
-            })
-            .collect();
+        let parallel = self.policies.transport.ask(Send {
+            now: moment(),
+            purpose: Purpose::Use,
+            k: u32::from(code.k()),
+            n: u32::from(code.n()),
+            chunk_len: u32::try_from(chunk_len).unwrap_or(u32::MAX),
+        });
+        let send = |(at, ((chunk, bytes), node)): (usize, (&(ChunkId, Bytes), &NodeId))| {
+            let (spares, chunk, node, bytes) = (&spares, *chunk, *node, bytes.clone());
+            async move { (at, self.send_to_one(node, chunk, &bytes, spares).await) }
+        };
+        let mut waiting = chunks.iter().zip(&ranked).enumerate();
+        let at_once = usize::try_from(parallel).unwrap_or(usize::MAX).max(1);
+        let mut sending: FuturesUnordered<_> = waiting.by_ref().take(at_once).map(send).collect();
         let mut holders = ranked[..n].to_vec();
         let mut signed = 0;
         let mut failures = Vec::new();
         while let Some((at, outcome)) = sending.next().await {
+            sending.extend(waiting.next().map(send));
             match outcome {
                 Ok(node) => {
                     holders[at] = node;
@@ -152,21 +147,48 @@ impl Owner {
         Ok(segment)
     }
 
-    /// Providers for `n` chunks, best first. What they said of their free space may be out of date,
-    /// so they are asked again before fewer than `n` are taken for an answer.
-    async fn holders_for(&self, chunk_len: u64, n: usize) -> Vec<NodeId> {
-        let needed = chunk_len + kept_free(chunk_len);
-        let rank = || placement::rank(&self.candidates(), &[], needed, &random_secret());
-        let mut ranked = rank();
-        for _ in 0..SEARCHES {
-            if ranked.len() >= n {
-                break;
+    /// Providers for the chunks of a segment, best first; those beyond n are spares. What they said of
+    /// their free space may be out of date, so they are asked again before fewer than n are taken for an
+    /// answer. The policy is asked once there are enough to choose from, and again only when others have
+    /// been found.
+    async fn holders_for(&self, code: Code, chunk_len: u64) -> Result<Vec<NodeId>, CustodyError> {
+        let (n, seed) = (usize::from(code.n()), random_secret());
+        let chunk_len_needed = chunk_len + kept_free(chunk_len);
+        let mut asked = None;
+        let mut search = 0;
+        loop {
+            let market = self.market();
+            let need =
+                Need { now: moment(), purpose: Purpose::Use, code, holders: n, chunk_len: chunk_len_needed };
+            let placing = Placing::new(&market.candidates, &[], &need, &seed, |_| None);
+            let could = placing.holders(&BuiltIn).len();
+            let nodes: Vec<_> = placing.question().candidates.iter().map(|it| it.node).collect();
+            if could >= n && asked.as_ref().is_none_or(|(before, _)| *before != nodes) {
+                let ranked = placing.holders(&*self.policies.placement);
+                if ranked.len() >= n {
+                    return Ok(ranked);
+                }
+                asked = Some((nodes, ranked.len()));
             }
+            if search == SEARCHES {
+                return Err(match asked {
+                    Some((_, named)) if could >= n => {
+                        CustodyError::PlacementPolicy { named, providers: could, need: n }
+                    }
+                    _ => self.short_of(&market, code, chunk_len),
+                });
+            }
+            search += 1;
             tokio::time::sleep(SEARCH_PAUSE).await;
             self.directory.refresh().await;
-            ranked = rank();
         }
-        ranked
+    }
+
+    /// Why not every chunk of a segment has a provider.
+    fn short_of(&self, market: &View, code: Code, chunk_len: u64) -> CustodyError {
+        let n = usize::from(code.n());
+        let providers = with_any_room(&market.candidates);
+        if providers >= n { self.full(code, chunk_len) } else { too_few_at(market, providers, n) }
     }
 
     /// The disk quota of the providers is reached: how much a segment would find with them, of whom each
@@ -178,90 +200,6 @@ impl Owner {
         rooms.sort_unstable_by(|a, b| b.cmp(a));
         let free = rooms.iter().take(usize::from(code.n())).sum();
         CustodyError::Full { free, needed: chunk_len * u64::from(code.n()) }
-    }
-
-    /// Sends a chunk to `node`, or to the next spare when it fails. Answers who signed.
-    async fn send_to_one(
-        &self,
-        node: NodeId,
-        chunk: ChunkId,
-        bytes: &Bytes,
-        spares: &std::sync::Mutex<Vec<NodeId>>,
-    ) -> Result<NodeId, ProviderError> {
-        let mut node = node;
-        loop {
-            match self.send_chunk(node, chunk, bytes.clone()).await {
-                Ok(()) => return Ok(node),
-                Err(error) => {
-                    tracing::debug!(%error, "a chunk was not kept; trying the next provider");
-                    let mut spares = spares.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    if spares.is_empty() {
-                        return Err(error);
-                    }
-                    node = spares.remove(0);
-                }
-            }
-        }
-    }
-
-    /// Any k chunks of a segment, each checked against its id.
-    pub(super) async fn fetch_segment(
-        &self,
-        segment: &Segment,
-        prefer: Option<NodeId>,
-    ) -> Result<PlacedChunks, CustodyError> {
-        let need = usize::from(segment.code.k());
-        let mut order: Vec<u8> = (0..segment.code.n()).collect();
-        let worth = |index: &u8| {
-            let sources = self.sources(segment, *index);
-            let preferred = prefer.is_some_and(|node| sources.iter().any(|(source, _)| *source == node));
-            let up = sources.iter().any(|(node, _)| !self.directory.is_down(node));
-            // Preferred first, then whoever answered last; among equals the data chunks, which
-            // need no decoding.
-            (!preferred, !up, *index)
-        };
-        order.sort_by_cached_key(worth);
-        let mut waiting = order.into_iter();
-        let fetch = |index: u8| async move { (index, self.fetch_index(segment, index, prefer).await) };
-        let mut running: FuturesUnordered<_> = waiting.by_ref().take(need).map(fetch).collect();
-        let mut chunks = Vec::with_capacity(need);
-        let mut reason = "no provider was asked".to_owned();
-        while chunks.len() < need {
-            let next = tokio::time::timeout(HEDGE_AFTER, running.next()).await;
-            match next {
-                Ok(Some((index, Ok(bytes)))) => chunks.push((index, bytes)),
-                Ok(Some((_, Err(error)))) => {
-                    reason = error;
-                    running.extend(waiting.next().map(fetch));
-                }
-                Ok(None) => {
-                    return Err(CustodyError::Unavailable { have: chunks.len(), need, reason });
-                }
-                // Somebody is slow: ask one more, and take whoever is first.
-                Err(_) => running.extend(waiting.next().map(fetch)),
-            }
-        }
-        Ok(chunks)
-    }
-
-    async fn fetch_index(
-        &self,
-        segment: &Segment,
-        index: u8,
-        prefer: Option<NodeId>,
-    ) -> Result<Bytes, String> {
-        let chunk = segment.chunks[usize::from(index)];
-        let mut sources = self.sources(segment, index);
-        sources.sort_by_key(|(node, _)| (Some(*node) != prefer, self.directory.is_down(node)));
-        let mut reason = "nobody is known to hold the chunk".to_owned();
-        for (node, contract) in sources {
-            match self.fetch_chunk(node, chunk, contract).await {
-                Ok(bytes) if bytes.len() == segment.chunk_len() => return Ok(bytes),
-                Ok(_) => reason = format!("{node} sent a chunk of another length"),
-                Err(error) => reason = error.to_string(),
-            }
-        }
-        Err(reason)
     }
 
     /// Gives up every segment that is not in `live`: its chunks leave their contracts.
@@ -323,6 +261,26 @@ impl Owner {
         .await
         .and_then(|removed| removed)
         .map_err(CustodyError::Other)
+    }
+}
+
+/// How many chunks of a segment these could hold if all had the room.
+fn with_any_room(candidates: &[Candidate]) -> usize {
+    let mut roomy = candidates.to_vec();
+    roomy.iter_mut().for_each(|candidate| candidate.free_bytes = u64::MAX);
+    placement::rank(&roomy, &[], 1, &random_secret()).len()
+}
+
+/// `have` providers are too few: because of their prices, when it would be enough with those that ask for
+/// too much.
+fn too_few_at(market: &View, have: usize, need: usize) -> CustodyError {
+    let all = [market.candidates.clone(), market.dear.clone()].concat();
+    if !market.dear.is_empty() && with_any_room(&all) >= need {
+        return CustodyError::TooExpensive { have, need, dear: market.dear.len() };
+    }
+    match have {
+        0 => CustodyError::NoProviders,
+        have => CustodyError::TooFewProviders { have, need },
     }
 }
 

@@ -27,7 +27,7 @@ impl Owner {
             if !self.contracts().is_empty() {
                 return;
             }
-            for candidate in self.candidates() {
+            for candidate in self.offering() {
                 if asked.insert(candidate.node) {
                     let found = self.forgotten_at(candidate.node).await.unwrap_or(0);
                     self.forgotten.fetch_add(found, Ordering::Relaxed);

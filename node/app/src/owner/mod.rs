@@ -8,11 +8,15 @@
 pub mod audit;
 pub mod custody;
 mod evidence;
+mod fetch;
 pub mod forgotten;
 pub mod line;
+mod market;
+mod pace;
 mod records;
 pub mod repair;
 mod reports;
+mod send;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,12 +27,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use commonhold_drive::{Meter, Stage};
 use commonhold_engine::audit::Standing;
-use commonhold_engine::placement::Candidate;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId};
 use commonhold_format::keys::PartyKey;
 use commonhold_format::note::SignedNote;
 use commonhold_format::segment::Segment;
-use commonhold_format::statement::{Contract, Statement};
+use commonhold_format::statement::{Contract, Prices, Statement};
 use commonhold_format::tree::chunk_id;
 use commonhold_format::wire::{Refusal, Request, Response};
 use commonhold_ledger::Ledger;
@@ -37,12 +40,15 @@ use commonhold_store::{ContractState, Role, Store};
 
 use crate::clock::unix_seconds;
 use crate::config::OwnerConfig;
-use crate::directory::{Directory, Known};
+use crate::directory::Directory;
+use crate::link::Link;
 use crate::policies::Policies;
 use crate::turns::Turns;
 use line::{Line, LineContext};
+use pace::Paces;
 use records::Records;
 pub use records::Stood;
+use send::Queues;
 
 /// How long a provider may take to answer about a contract.
 const CONTRACT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -65,6 +71,14 @@ pub enum ProviderError {
     /// It has no room left.
     #[error("{node} has no room left: {why}")]
     Full {
+        /// Who.
+        node: NodeId,
+        /// Its own words.
+        why: String,
+    },
+    /// It has too much to do at present.
+    #[error("{node} has too much to do: {why}")]
+    Busy {
         /// Who.
         node: NodeId,
         /// Its own words.
@@ -102,6 +116,8 @@ pub struct Owner {
     pub directory: Directory,
     /// Who decides.
     pub policies: Policies,
+    /// How fast chunks may go.
+    pub link: Arc<Link>,
     /// Terms and intervals.
     pub config: OwnerConfig,
     /// Folder for audit evidence.
@@ -110,10 +126,15 @@ pub struct Owner {
     records: Mutex<Records>,
     received: Mutex<HashMap<ContractId, u64>>,
     auditing: Turns<ContractId>,
+    /// The highest prices that are accepted, and when the policy said so.
+    ceiling: Mutex<Option<(Instant, Prices)>>,
     /// When a receipt was last signed because the provider asked for one.
     settled: Mutex<HashMap<ContractId, Instant>>,
     repairing: tokio::sync::Mutex<()>,
     forgotten: AtomicU64,
+    paces: Paces,
+    /// Providers that had too much to do get one chunk at a time.
+    queues: Queues,
     /// Time by stage of the work.
     pub meter: Arc<Meter>,
 }
@@ -128,6 +149,7 @@ impl Owner {
         party: Arc<PartyKey>,
         directory: Directory,
         policies: Policies,
+        link: Arc<Link>,
         config: OwnerConfig,
         evidence: PathBuf,
     ) -> Self {
@@ -138,15 +160,19 @@ impl Owner {
             party,
             directory,
             policies,
+            link,
             config,
             evidence,
             lines: tokio::sync::Mutex::default(),
             records: Mutex::default(),
             received: Mutex::default(),
             auditing: Turns::default(),
+            ceiling: Mutex::default(),
             settled: Mutex::default(),
             repairing: tokio::sync::Mutex::default(),
             forgotten: AtomicU64::new(0),
+            paces: Paces::default(),
+            queues: Queues::default(),
             meter: Arc::default(),
         };
         owner.replay_audits();
@@ -205,30 +231,6 @@ impl Owner {
         self.records().all()
     }
 
-    fn candidate(&self, known: &Known) -> Option<Candidate> {
-        let offer = known.record.offer.as_ref()?;
-        Some(Candidate {
-            node: known.record.node,
-            party: known.record.party,
-            free_bytes: offer.free_bytes,
-            prices: offer.prices,
-            latency_ms: known.latency_ms,
-            standing: self.standing(&known.record.node),
-            subnet: known.subnet(),
-            region: 0,
-        })
-    }
-
-    /// Providers that answered last time and may get new data.
-    pub fn candidates(&self) -> Vec<Candidate> {
-        self.directory
-            .all()
-            .iter()
-            .filter(|known| known.reachable)
-            .filter_map(|known| self.candidate(known))
-            .collect()
-    }
-
     /// The line to a provider: its open contract, or a new one.
     async fn line(&self, node: NodeId) -> Result<Line, ProviderError> {
         let mut lines = self.lines.lock().await;
@@ -268,7 +270,7 @@ impl Owner {
         line.resync().await.map_err(|error| error.0)
     }
 
-    /// Opens a contract at the provider's current offer. A refusal may mean that the offer seen last
+    /// Opens a contract at the provider's current offer, or what it quotes. A refusal may mean that the offer seen last
     /// has passed, so the record is asked for once more.
     async fn open_contract(&self, node: NodeId) -> Result<ContractId, ProviderError> {
         match self.offer_contract(node).await {
@@ -290,14 +292,15 @@ impl Owner {
         };
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(|error| refused(error.to_string()))?;
-        let starts = unix_seconds();
         let term = self.config.term.0.min(offer.term_seconds_max.saturating_sub(START_ALLOWANCE_SECONDS));
+        let prices = self.agree_on(node, &offer.prices, offer.free_bytes, term).await?;
+        let starts = unix_seconds();
         let contract = Contract {
             owner: self.party.id(),
             provider: record.party,
             node,
             salt,
-            prices: offer.prices,
+            prices,
             bytes_max: offer.free_bytes,
             starts,
             ends: starts + term,
@@ -369,23 +372,6 @@ impl Owner {
         }
     }
 
-    /// Sends one chunk and waits until the provider has signed for it.
-    async fn send_chunk(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) -> Result<(), ProviderError> {
-        let line = self.line(node).await?;
-        let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
-        let request = Request::PutChunk { contract: line.contract, chunk, bytes };
-        let begun = Instant::now();
-        match self.call_settled(node, Some(line.contract), request, CHUNK_TIMEOUT).await? {
-            Response::Done => {}
-            other => return Err(unexpected(node, other)),
-        }
-        self.meter.since(Stage::Send, begun);
-        let begun = Instant::now();
-        let signed = line.add(chunk, len).await;
-        self.meter.since(Stage::Commit, begun);
-        signed.map_err(|error| ProviderError::Refused { node, why: error.0 })
-    }
-
     /// Fetches one chunk from one provider and checks it. A damaged or wrong answer marks the
     /// chunk as lost there.
     async fn fetch_chunk(
@@ -397,10 +383,14 @@ impl Owner {
         let lost = |why: &str| ProviderError::Lost { node, why: why.to_owned() };
         let begun = Instant::now();
         let request = Request::GetChunk { chunk, contract };
-        let answer = self.call_settled(node, contract, request, CHUNK_TIMEOUT).await?;
+        let asked = self.paces.ask(node);
+        let answer = self.call_settled(node, contract, request, CHUNK_TIMEOUT).await;
+        asked.ended(matches!(answer, Ok(Response::Chunk { .. })));
+        let answer = answer?;
         self.meter.since(Stage::Fetch, begun);
         let fits = match &answer {
             Response::Chunk { bytes } => {
+                self.link.received(bytes.len());
                 self.has_id(bytes, chunk).await.map_err(|why| ProviderError::Unreachable { node, why })?
             }
             _ => false,
@@ -472,6 +462,7 @@ fn unexpected(node: NodeId, response: Response) -> ProviderError {
         Response::Refused { reason: Refusal::Full | Refusal::OverContract, message } => {
             ProviderError::Full { node, why: message }
         }
+        Response::Refused { reason: Refusal::Busy, message } => ProviderError::Busy { node, why: message },
         Response::Refused { message, .. } => ProviderError::Refused { node, why: message },
         _ => ProviderError::Refused { node, why: "its answer does not fit the request".to_owned() },
     }

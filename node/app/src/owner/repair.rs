@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use commonhold_engine::durability::{self, Health, HolderView, Mending};
 use commonhold_engine::placement::Candidate;
+use commonhold_engine::policy::BuiltIn;
 use commonhold_format::ids::NodeId;
+use commonhold_format::policy::{Policy, Purpose};
 use commonhold_format::segment::Segment;
 use commonhold_format::tree::chunk_id;
 use futures::StreamExt;
@@ -146,8 +148,9 @@ impl Owner {
     /// Searches for providers until the worst segment can get all its chunks back, or gives up.
     async fn find_room(&self, ailing: &[(Segment, Vec<u8>)]) {
         for _ in 0..SEARCHES {
+            // The policy is not asked before there is enough to choose from.
             let short = ailing.iter().any(|(segment, missing)| {
-                self.targets(segment, missing).iter().any(|(_, target)| target.is_none())
+                self.targets(segment, missing, &BuiltIn).iter().any(|(_, target)| target.is_none())
             });
             if !short {
                 return;
@@ -157,7 +160,7 @@ impl Owner {
         }
     }
 
-    fn targets(&self, segment: &Segment, missing: &[u8]) -> Vec<(u8, Option<NodeId>)> {
+    fn targets(&self, segment: &Segment, missing: &[u8], policy: &dyn Policy) -> Vec<(u8, Option<NodeId>)> {
         let views = self.views(segment);
         let all = self.candidates();
         // Also those that are out of reach for the moment: their party and subnet still count.
@@ -168,21 +171,28 @@ impl Owner {
             .collect();
         let (seed, chunk_len) = (random_secret(), segment.chunk_len() as u64);
         let mending = Mending { now: moment(), code: segment.code, chunk_len, seed: &seed };
-        let policy = &*self.policies.placement;
         durability::repair_targets(missing, &views, &good, &all, &mending, policy)
     }
 
     /// Makes the missing chunks of one segment again; answers how many were signed for.
     async fn heal(&self, segment: &Segment, missing: &[u8]) -> Result<u64, String> {
-        let targets: Vec<(u8, NodeId)> = self
-            .targets(segment, missing)
-            .into_iter()
-            .filter_map(|(index, target)| target.map(|node| (index, node)))
-            .collect();
+        let found = |policy: &dyn Policy| -> Vec<(u8, NodeId)> {
+            let targets = self.targets(segment, missing, policy).into_iter();
+            targets.filter_map(|(index, target)| target.map(|node| (index, node))).collect()
+        };
+        let targets = found(&*self.policies.placement);
         if targets.is_empty() {
-            return Err("no provider is known that could take its chunks".to_owned());
+            let why = if !found(&BuiltIn).is_empty() {
+                "this node's placement policy chose none of the providers that could take its chunks"
+            } else if self.market().dear.is_empty() {
+                "no provider is known that could take its chunks"
+            } else {
+                "no provider that could take its chunks asks for as little as this node's pricing policy accepts"
+            };
+            return Err(why.to_owned());
         }
-        let chunks = self.fetch_segment(segment, None).await.map_err(|error| error.to_string())?;
+        let chunks =
+            self.fetch_segment(segment, None, Purpose::Repair).await.map_err(|error| error.to_string())?;
         let (code, len) = (segment.code, segment.len as usize);
         let wanted: Vec<u8> = targets.iter().map(|(index, _)| *index).collect();
         let ids = segment.chunks.clone();
@@ -199,7 +209,7 @@ impl Owner {
             .zip(rebuilt)
             .map(|((index, node), bytes)| async move {
                 let chunk = segment.chunks[usize::from(*index)];
-                (*index, *node, self.send_chunk(*node, chunk, bytes.into()).await)
+                (*index, *node, self.send_patiently(*node, chunk, &bytes.into()).await)
             })
             .collect();
         let mut healed = segment.clone();

@@ -6,19 +6,33 @@
 
 use std::time::Instant;
 
-use commonhold_engine::admission::{self, Capacity};
+use commonhold_engine::admission::{self, AdmissionRules, Capacity};
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use commonhold_format::note::SignedNote;
-use commonhold_format::statement::Statement;
-
+use commonhold_format::policy::{AdmitOffer, REASON_LEN_MAX, Usage};
+use commonhold_format::statement::{Contract, Statement};
 use commonhold_format::wire::{self, Addition, INVENTORY_PAGE_MAX, Refusal, Response};
 use commonhold_store::{CommitError, ContractState, Role, StoreError};
 
+use super::quoting::usage_of;
 use super::{Answer, Provider, Refused, blocking, has_lines, locked, parse_note, statement};
-use crate::clock::unix_seconds;
+use crate::clock::{moment, unix_seconds};
 
 /// Contracts of one owner at a time.
 const CONTRACTS_OPEN_MAX: usize = 64;
+
+/// A policy's words for others to read: what would steer a terminal or change how the rest is read has
+/// become spaces, and they are no longer than a reason may be.
+fn plain(reason: &str) -> String {
+    let is_odd = |it: char| {
+        it.is_control()
+            || matches!(it, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(it, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+            || matches!(it, '\u{e0000}'..='\u{e007f}')
+    };
+    let reason = &reason[..reason.floor_char_boundary(REASON_LEN_MAX)];
+    reason.replace(is_odd, " ").trim().to_owned()
+}
 
 impl Provider {
     pub(super) async fn open_contract(&self, from: NodeId, note: &[u8]) -> Answer {
@@ -43,31 +57,37 @@ impl Provider {
         }
         let store = self.store()?;
         let (owner, now) = (contract.owner, unix_seconds());
-        let open = blocking(move || {
+        let (open, usage) = blocking(move || {
             let states = store.contracts().into_iter().filter_map(|id| store.contract(&id));
             let of_owner = |it: &ContractState| it.contract.owner == owner && it.contract.ends > now;
-            states.filter(|it| it.role == Role::Provider && of_owner(it)).count()
-        });
-        if open.await? >= CONTRACTS_OPEN_MAX {
+            let open = states.filter(|it| it.role == Role::Provider && of_owner(it)).count();
+            (open, usage_of(&store))
+        })
+        .await?;
+        if open >= CONTRACTS_OPEN_MAX {
             let why = format!("an owner has at most {CONTRACTS_OPEN_MAX} contracts at a time here");
             return Err(Refused::new(Refusal::Terms, why));
         }
         // By the accounts: what the file system has moves with everything else on it, and a contract
         // is a limit and no reservation.
-        let usage = self.store()?.usage();
-        let capacity = Capacity {
-            allotted_bytes: usage.allotted_bytes,
-            used_bytes: usage.allotted_bytes - usage.free_bytes,
-            promised_bytes: 0,
-        };
+        let Usage { allotted_bytes, used_bytes, .. } = usage;
+        let capacity = Capacity { allotted_bytes, used_bytes, promised_bytes: 0 };
         self.credit({
             let (owner, hold) = (contract.owner, contract.hold_microcredits);
             move |creditor| creditor.may_open(&owner, hold)
         })
         .await?;
         let me = (self.party.id(), self.net.node());
-        admission::admit_contract(&contract, me, &rules, &capacity, unix_seconds())
-            .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))?;
+        let admit = |prices| {
+            let rules = AdmissionRules { prices, ..rules };
+            admission::admit_contract(&contract, me, &rules, &capacity, unix_seconds())
+                .map_err(|denied| Refused::new(denied.refusal(), denied.to_string()))
+        };
+        // Only whatever else can be admitted is worth a question to the policy.
+        admit(contract.prices)?;
+        let seconds = contract.ends - contract.starts;
+        admit(self.least_prices(owner, contract.bytes_max, seconds).await?)?;
+        self.admit_by_policy(&contract, usage, open).await?;
         note.countersign(&self.party);
         self.keep_note(&note, {
             let (store, note) = (self.store()?, note.clone());
@@ -76,7 +96,38 @@ impl Provider {
         .await?;
         // What its owner may hold back counts from now on.
         self.creditor.changed();
+        self.quoter.changed();
         Ok(Response::Note { note: note.to_bytes() })
+    }
+
+    /// Asks the placement policy of this node's operator.
+    async fn admit_by_policy(&self, contract: &Contract, usage: Usage, open: usize) -> Result<(), Refused> {
+        let (creditor, policy) = (self.creditor.clone(), self.policies.placement.clone());
+        let contract = contract.clone();
+        let verdict = blocking(move || {
+            let account = creditor.peer(&contract.owner)?.account;
+            Ok(policy.ask(AdmitOffer {
+                now: moment(),
+                owner: contract.owner.into(),
+                bytes: contract.bytes_max,
+                term_seconds: contract.ends - contract.starts,
+                prices: contract.prices,
+                hold: contract.hold_microcredits,
+                allotted_bytes: usage.allotted_bytes,
+                free_bytes: usage.allotted_bytes.saturating_sub(usage.used_bytes),
+                contracts_of_owner: u32::try_from(open).unwrap_or(u32::MAX),
+                contracts: usage.contracts,
+                account,
+            }))
+        });
+        let verdict = verdict.await?.map_err(|why: String| Refused::new(Refusal::Quarantined, why))?;
+        if verdict.admit {
+            return Ok(());
+        }
+        let reason = plain(&verdict.reason);
+        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        tracing::info!(reason, "the placement policy refused a contract");
+        Err(Refused::new(Refusal::Terms, format!("this node's policy does not take the contract{why}")))
     }
 
     pub(super) async fn contract_state(&self, from: NodeId, contract: ContractId) -> Answer {
@@ -177,5 +228,20 @@ impl Provider {
         })
         .await?;
         Ok(Response::Contracts { contracts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_39_a_policys_reason_steers_nobodys_terminal() {
+        assert_eq!(plain("too many of yours"), "too many of yours");
+        assert_eq!(plain("\u{1b}[2Jgone\r\n\u{9b}31m"), "[2Jgone   31m");
+        assert_eq!(plain("paid \u{202e}001\u{202c}\u{200b}"), "paid  001");
+        assert_eq!(plain("\u{7}\n"), "");
+        assert_eq!(plain("Zürich — 雪"), "Zürich — 雪");
+        assert!(plain(&"ü".repeat(500)).len() <= REASON_LEN_MAX);
     }
 }

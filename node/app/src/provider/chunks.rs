@@ -11,6 +11,7 @@ use commonhold_format::wire::{Refusal, Response};
 use commonhold_store::{PutError, ReadError};
 
 use super::{Answer, Provider, Refused, blocking, locked};
+use crate::link::TURN_MAX;
 
 /// Puts of a contract that has committed nothing for this long are given up when they stand in the
 /// way of new ones: their owner has gone away.
@@ -24,6 +25,7 @@ impl Provider {
         chunk: ChunkId,
         bytes: Bytes,
     ) -> Answer {
+        self.link.received(bytes.len());
         let state = self.state_for_owner(from, contract).await?;
         let held = state.revision.as_ref().map_or(0, |(revision, _)| revision.held_bytes);
         if held.saturating_add(bytes.len() as u64) > state.contract.bytes_max {
@@ -35,6 +37,10 @@ impl Provider {
         // The commit decides; whoever would be refused there need not send more.
         let len = bytes.len() as u64;
         self.credit(move |creditor| creditor.could_hold(&state, held.saturating_add(len))).await?;
+        // The bytes are here already. Whoever sent them waits, and sends no more meanwhile.
+        if !self.link.download.take_within(len, TURN_MAX).await {
+            return Err(Refused::new(Refusal::Busy, "this node's line takes no more at present"));
+        }
         let idle = locked(&self.progress).entry(contract).or_insert_with(Instant::now).elapsed();
         let store = self.store()?;
         let put = blocking(move || match store.put(contract, chunk, &bytes) {
@@ -81,6 +87,26 @@ impl Provider {
             };
             Refused::new(reason, error.to_string())
         })?;
+        let len = bytes.len() as u64;
+        if !self.link.upload.take_within(len, TURN_MAX).await {
+            return Err(Refused::new(Refusal::Busy, "this node's line has no room at present"));
+        }
+        let served = self.serve_chunk(from, chunk, contract, bytes.into()).await;
+        match &served {
+            Ok(_) => self.link.sent(len as usize),
+            Err(_) => self.link.upload.give_back(len),
+        }
+        served
+    }
+
+    /// The bytes of a chunk for whoever may have them.
+    async fn serve_chunk(
+        &self,
+        from: NodeId,
+        chunk: ChunkId,
+        contract: Option<ContractId>,
+        bytes: Bytes,
+    ) -> Answer {
         if let Some(contract) = contract
             && let Ok(state) = self.state_for_owner(from, contract).await
         {
@@ -91,7 +117,7 @@ impl Provider {
             let why = "it is held only for owners that have not paid for it";
             return Err(Refused::new(Refusal::Credit, why));
         }
-        Ok(Response::Chunk { bytes: bytes.into() })
+        Ok(Response::Chunk { bytes })
     }
 
     /// Whether every contract that holds a chunk is stopped.

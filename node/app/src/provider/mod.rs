@@ -7,6 +7,7 @@
 
 mod agreement;
 mod chunks;
+mod quoting;
 mod settling;
 
 use std::collections::HashMap;
@@ -30,12 +31,16 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
 use crate::hourly::Hourly;
+use crate::link::Link;
 use crate::money::Purse;
+use crate::policies::Policies;
 use crate::turns::Turns;
 use crate::upkeep::{Damage, Ended};
 use crate::vault::Vault;
 use crate::verdicts::Verdicts;
 use crate::witness::Witness;
+
+pub use quoting::Quoter;
 
 /// Connected nodes that are asked at once whom they act for.
 const INTRODUCED_MAX: usize = 64;
@@ -58,8 +63,14 @@ pub struct Provider {
     pub party: PartyKey,
     /// To ask a peer for its record.
     pub net: Net,
-    /// What is accepted; `None` for a node that lends nothing.
+    /// How fast chunks may go.
+    pub link: Arc<Link>,
+    /// What is accepted, but for prices, which are the quoter's; `None` for a node that lends nothing.
     pub rules: Option<AdmissionRules>,
+    /// What is asked for.
+    pub quoter: Arc<Quoter>,
+    /// Who decides what an operator may decide.
+    pub policies: Policies,
     /// This node's current record, shown on request.
     pub record: Arc<Mutex<Vec<u8>>>,
     /// Which party each node acts for, and until when that is known.
@@ -173,6 +184,7 @@ impl Provider {
                 Ok(Response::Note { note: signed.note.to_bytes() })
             }
             Request::AuditResult { intent, record } => self.audit_result(from, &intent, &record).await,
+            Request::Quote { owner, bytes, seconds } => self.quote(from, owner, bytes, seconds).await,
         }
     }
 

@@ -141,12 +141,13 @@ impl Node {
         Self { dir: dir.to_owned(), process: None }
     }
 
-    /// Changes a line of the configuration.
+    /// Changes a line of the configuration; of one that is commented out, the key begins with `# `.
     pub fn set(&self, key: &str, value: &str) {
         let file = self.dir.join("commonhold.toml");
         let text = fs::read_to_string(&file).unwrap();
         let begins = |line: &&str| line.split(" = ").next() == Some(key);
         let line = text.lines().find(begins).unwrap();
+        let key = key.trim_start_matches("# ");
         fs::write(&file, text.replace(line, &format!("{key} = {value}"))).unwrap();
     }
 

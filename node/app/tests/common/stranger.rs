@@ -1,13 +1,16 @@
 //! An owner made by hand: it speaks to a real node over the network and does what it likes.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use commonhold_engine::policy::BuiltIn;
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, PartyId};
 use commonhold_format::inventory::Inventory;
 use commonhold_format::keys::{DeviceSecret, PartyKey};
 use commonhold_format::note::SignedNote;
+use commonhold_format::policy::Moment;
 use commonhold_format::record::NodeRecord;
 use commonhold_format::statement::{Contract, Prices, Receipt, Revision, Statement};
 use commonhold_format::tree::chunk_id;
@@ -67,6 +70,8 @@ impl Stranger {
             listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
             bootstrap: Vec::new(),
             dht_server: false,
+            policy: Arc::new(BuiltIn),
+            moment: Moment::default,
         })
         .await
         .unwrap();

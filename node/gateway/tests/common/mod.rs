@@ -109,6 +109,8 @@ impl NodeApi for Fake {
                 drive: None,
                 contracts: 0,
                 peers_connected: 0,
+                connections_refused: 0,
+                traffic: Default::default(),
                 ledger: LedgerHead { size: 0, root: "00".repeat(32), cosigners: 0, url: None },
                 standings: Vec::new(),
                 audits_here: None,

@@ -7,6 +7,7 @@ use super::{COMMIT_CHANGES_MAX, CONTRACTS_MAX, DAMAGED_MAX, INVENTORY_PAGE_MAX, 
 use crate::audit::{Challenge, Proof};
 use crate::ids::{ChunkId, ContractId, PartyId};
 use crate::inventory::InventoryEntry;
+use crate::statement::Prices;
 
 /// Asked of a node. Which node asks is known from the connection. spec/wire.md gives the state
 /// rules and who may ask what.
@@ -185,6 +186,19 @@ pub enum Request {
         #[cbor(n(1), with = "bounded::note")]
         record: Vec<u8>,
     },
+    /// Say what a contract would cost this owner. Answered with [`Response::Quote`].
+    #[n(16)]
+    Quote {
+        /// The owner.
+        #[n(0)]
+        owner: PartyId,
+        /// Bytes that the contract would cover.
+        #[n(1)]
+        bytes: u64,
+        /// Its term, seconds.
+        #[n(2)]
+        seconds: u64,
+    },
 }
 
 /// One chunk that a commit adds.
@@ -287,5 +301,15 @@ pub enum Response {
         /// Its hashes.
         #[cbor(n(0), with = "super::hashes")]
         proof: Vec<[u8; 32]>,
+    },
+    /// What a contract costs.
+    #[n(11)]
+    Quote {
+        /// The least that the provider takes.
+        #[n(0)]
+        prices: Prices,
+        /// Until when it takes it, Unix seconds by its clock.
+        #[n(1)]
+        valid_until: u64,
     },
 }

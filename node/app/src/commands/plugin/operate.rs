@@ -7,14 +7,15 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail};
 use commonhold_client::Client;
 use commonhold_client::types::{
-    InstallOptions, PluginChanged, PluginInstalled, PluginSetRequest, PluginView, PluginsView,
+    InstallOptions, PluginChanged, PluginInstalled, PluginSetRequest, PluginsView,
 };
 use commonhold_format::statement::is_policy_name;
 use commonhold_gateway::{Named, Settings};
 
 use super::super::{connect, print_json};
-use super::{blocking, print, read};
-use crate::cli::plugin::{Install, Plugin};
+use super::file::read;
+use super::{blocking, print};
+use crate::cli::plugin::Install;
 use crate::datadir::{DataDir, DataDirError};
 use crate::plugins::{PluginError, Plugins, settings};
 
@@ -125,45 +126,69 @@ impl Door {
     }
 }
 
-/// Runs one of them.
-pub async fn run(dir: &Path, command: Plugin, json: bool) -> Result<()> {
-    match command {
-        Plugin::Check { .. } | Plugin::Sign { .. } => Ok(()),
-        Plugin::Install(flags) => {
-            let file = read(&flags.file)?;
-            let installed = Door::open(dir)?.install(file, flags).await?;
-            if json { print_json(&installed) } else { print::installed(&installed) }
-        }
-        Plugin::List => {
-            let view = Door::open(dir)?.view().await?;
-            if json { print_json(&view) } else { print::list(&view) }
-        }
-        Plugin::Show { name } => {
-            let view = Door::open(dir)?.view().await?;
-            let found: Option<PluginView> = view.plugins.into_iter().find(|it| it.name == name);
-            let plugin = found
-                .ok_or_else(|| anyhow!("no plugin {name:?} is installed: see `commonhold plugin list`"))?;
-            if json { print_json(&plugin) } else { print::show(&plugin) }
-        }
-        Plugin::Enable { name, set } => {
-            let config = values(&set, &[])?;
-            changed(&Door::open(dir)?.enable(checked(name)?, config).await?, json)
-        }
-        Plugin::Disable { name } => changed(&Door::open(dir)?.disable(checked(name)?).await?, json),
-        Plugin::Set { name, values: set, unset } => {
-            let config = values(&set, &unset)?;
-            if config.is_empty() {
-                bail!("nothing is to be set: write KEY=VALUE, or --unset KEY");
-            }
-            changed(&Door::open(dir)?.set(checked(name)?, config).await?, json)
-        }
-        Plugin::Remove { name } => changed(&Door::open(dir)?.remove(checked(name)?).await?, json),
-        Plugin::Reload { name } => {
-            let name = name.map(checked).transpose()?;
-            // Without a node there is nothing into which anything could be loaded.
-            changed(&connect(dir)?.reload_plugins(name.as_deref()).await?, json)
-        }
+/// `plugin install`.
+pub async fn install(dir: &Path, flags: Install, json: bool) -> Result<()> {
+    let file = read(&flags.file)?;
+    let installed = Door::open(dir)?.install(file, flags).await?;
+    if json {
+        return print_json(&installed);
     }
+    print::installed(&installed);
+    Ok(())
+}
+
+/// `plugin list`.
+pub async fn list(dir: &Path, json: bool) -> Result<()> {
+    let view = Door::open(dir)?.view().await?;
+    if json {
+        return print_json(&view);
+    }
+    print::list(&view);
+    Ok(())
+}
+
+/// `plugin show`.
+pub async fn show(dir: &Path, name: &str, json: bool) -> Result<()> {
+    let view = Door::open(dir)?.view().await?;
+    let found = view.plugins.into_iter().find(|it| it.name == name);
+    let plugin =
+        found.ok_or_else(|| anyhow!("no plugin {name:?} is installed: see `commonhold plugin list`"))?;
+    if json {
+        return print_json(&plugin);
+    }
+    print::show(&plugin);
+    Ok(())
+}
+
+/// `plugin enable`.
+pub async fn enable(dir: &Path, name: String, set: &[String], json: bool) -> Result<()> {
+    let config = values(set, &[])?;
+    changed(&Door::open(dir)?.enable(checked(name)?, config).await?, json)
+}
+
+/// `plugin disable`.
+pub async fn disable(dir: &Path, name: String, json: bool) -> Result<()> {
+    changed(&Door::open(dir)?.disable(checked(name)?).await?, json)
+}
+
+/// `plugin set`.
+pub async fn set(dir: &Path, name: String, set: &[String], unset: &[String], json: bool) -> Result<()> {
+    let config = values(set, unset)?;
+    if config.is_empty() {
+        bail!("nothing is to be set: write KEY=VALUE, or --unset KEY");
+    }
+    changed(&Door::open(dir)?.set(checked(name)?, config).await?, json)
+}
+
+/// `plugin remove`.
+pub async fn remove(dir: &Path, name: String, json: bool) -> Result<()> {
+    changed(&Door::open(dir)?.remove(checked(name)?).await?, json)
+}
+
+/// `plugin reload`. Without a node there is nothing into which anything could be loaded.
+pub async fn reload(dir: &Path, name: Option<String>, json: bool) -> Result<()> {
+    let name = name.map(checked).transpose()?;
+    changed(&connect(dir)?.reload_plugins(name.as_deref()).await?, json)
 }
 
 /// A name that is one step of a path.

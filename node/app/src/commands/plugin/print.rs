@@ -1,13 +1,12 @@
 //! Plugins in lines for people.
 
-use anyhow::Result;
 use commonhold_client::types::{PluginInstalled, PluginMetrics, PluginView, PluginsView};
 
 use crate::clock::utc;
 use crate::progress::human;
 
 /// What `plugin install` did.
-pub fn installed(it: &PluginInstalled) -> Result<()> {
+pub fn installed(it: &PluginInstalled) {
     let PluginView { name, version, kind, state, .. } = &it.plugin;
     match &it.replaced {
         Some(before) if before.is_empty() => {
@@ -22,7 +21,6 @@ pub fn installed(it: &PluginInstalled) -> Result<()> {
         "active" => println!("it decides {kind} now"),
         _ => println!("next       commonhold plugin enable {name}"),
     }
-    Ok(())
 }
 
 fn granted(it: &PluginView) {
@@ -34,7 +32,7 @@ fn granted(it: &PluginView) {
 }
 
 /// `plugin list`.
-pub fn list(view: &PluginsView) -> Result<()> {
+pub fn list(view: &PluginsView) {
     for it in &view.kinds {
         let who = match (&it.plugin, it.decides.as_str()) {
             (None, _) => "the default".to_owned(),
@@ -65,7 +63,6 @@ pub fn list(view: &PluginsView) -> Result<()> {
     if view.plugins.is_empty() {
         println!("no plugin is installed");
     }
-    Ok(())
 }
 
 fn word(state: &str) -> &str {
@@ -97,7 +94,7 @@ fn time(nanoseconds: u64) -> String {
 }
 
 /// `plugin show`.
-pub fn show(it: &PluginView) -> Result<()> {
+pub fn show(it: &PluginView) {
     println!("{} {}, {} policy, {}", it.name, it.version, it.kind, word(&it.state));
     if let Some(problem) = &it.problem {
         println!("problem    {problem}");
@@ -141,5 +138,4 @@ pub fn show(it: &PluginView) -> Result<()> {
     for line in &it.log {
         println!("{} {:<7}  {}", utc(line.time), line.level, line.message);
     }
-    Ok(())
 }

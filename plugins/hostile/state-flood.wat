@@ -1,0 +1,21 @@
+;; From 2030 on, it stores more than a state may hold, does not mind the refusals, and gives up.
+(module
+  (import "commonhold:policy/state@0.1.0" "set" (func $set (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "commonhold:policy/pricing@0.1.0#credit-limit")
+    (param $now i64) (param i32 i64 i64 i64 i64 i64 i64 i64 i64 i64 i64) (result i32)
+    (if (i64.ge_u (local.get $now) (i64.const 1900000000))
+      (then
+        (loop $more
+          (i32.store (i32.const 64) (i32.add (i32.load (i32.const 64)) (i32.const 0x10101)))
+          (drop (call $set (i32.const 64) (i32.const 4) (i32.const 4096) (i32.const 4096)))
+          (br_if $more (i32.lt_u (i32.load (i32.const 64)) (i32.const 0x20000000))))
+        unreachable))
+    i32.const 0)
+  ;; The other questions, and all of them before 2030, get what lies at address 0: zeros.
+  (func (export "commonhold:policy/pricing@0.1.0#quote") (param i32) (result i32)
+    i32.const 0)
+  (func (export "commonhold:policy/pricing@0.1.0#ceiling")
+    (param i64 i32 i32 i64 i64 i64 i64 i64 i64 i64 i64 i64) (result i32)
+    i32.const 0)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))

@@ -1,0 +1,17 @@
+;; From 2030 on, it gives gifts of more than any amount.
+(module
+  (memory (export "memory") 1)
+  (func (export "commonhold:policy/pricing@0.1.0#credit-limit")
+    (param $now i64) (param i32 i64 i64 i64 i64 i64 i64 i64 i64 i64 i64) (result i32)
+    (if (i64.ge_u (local.get $now) (i64.const 1900000000))
+      (then
+        (i64.store (i32.const 0) (i64.const -1))
+        (i64.store (i32.const 8) (i64.const -1))))
+    i32.const 0)
+  ;; The other questions, and all of them before 2030, get what lies at address 0: zeros.
+  (func (export "commonhold:policy/pricing@0.1.0#quote") (param i32) (result i32)
+    i32.const 0)
+  (func (export "commonhold:policy/pricing@0.1.0#ceiling")
+    (param i64 i32 i32 i64 i64 i64 i64 i64 i64 i64 i64 i64) (result i32)
+    i32.const 0)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))

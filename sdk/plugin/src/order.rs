@@ -1,0 +1,146 @@
+//! Orders of candidates, addresses and sources, as positions.
+//!
+//! Invariant: each answer has each position at most once, and equals stay as they stand. Functions that
+//! order by lot are exact: they give what dividing without rounding would give.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::placement::Candidate;
+
+/// All positions, as they stand.
+pub fn as_they_stand(len: usize) -> Vec<u32> {
+    (0..len as u32).collect()
+}
+
+/// All positions, smallest key first.
+pub fn by_key<T, K: Ord>(list: &[T], key: impl Fn(&T) -> K) -> Vec<u32> {
+    let mut keyed: Vec<(K, u32)> = list.iter().map(key).zip(0..).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, position)| position).collect()
+}
+
+/// The default's order: whoever lost a chunk of this segment gets it back, in the order of the chunks;
+/// then each candidate is first with a chance in proportion to its weight, by its lot. A weight of 0
+/// leaves a candidate out, also one that returns.
+pub fn weighted(candidates: &[Candidate], weight: impl Fn(&Candidate) -> u64) -> Vec<u32> {
+    weighted_after(candidates, |it| it.returning.wrapping_sub(1), weight)
+}
+
+/// As [`weighted`], with a key of your own that comes before the lot: smallest key first, among equal keys
+/// by lot and weight.
+pub fn weighted_after<K: Ord>(
+    candidates: &[Candidate],
+    key: impl Fn(&Candidate) -> K,
+    weight: impl Fn(&Candidate) -> u64,
+) -> Vec<u32> {
+    /// Sorted by `before`, then by `share`; only where two shares are the same number by lot and weight.
+    struct Row<K> {
+        before: K,
+        share: u64,
+        lot: u64,
+        weight: u64,
+        position: u32,
+    }
+
+    // Numbers up to here are floating-point numbers without rounding, and a quotient of two of them that is
+    // rounded is never on the other side of another one: it only may be equal to it.
+    const EXACT: u64 = 1 << 53;
+    let mut rows = Vec::with_capacity(candidates.len());
+    let mut exact = true;
+    for (candidate, position) in candidates.iter().zip(0..) {
+        let (lot, weight) = (candidate.lot, weight(candidate));
+        if weight > 0 {
+            exact &= lot <= EXACT && weight <= EXACT;
+            // Not negative, and of such numbers the bits are in the order of the numbers.
+            let share = (lot as f64 / weight as f64).to_bits();
+            rows.push(Row { before: key(candidate), share, lot, weight, position });
+        }
+    }
+    // lot / weight without dividing.
+    let divided = |a: &Row<K>, b: &Row<K>| {
+        (u128::from(a.lot) * u128::from(b.weight)).cmp(&(u128::from(b.lot) * u128::from(a.weight)))
+    };
+    rows.sort_unstable_by(|a, b| {
+        let share = if exact { a.share.cmp(&b.share) } else { Ordering::Equal };
+        a.before
+            .cmp(&b.before)
+            .then(share)
+            .then_with(|| divided(a, b))
+            .then_with(|| a.position.cmp(&b.position))
+    });
+    rows.into_iter().map(|it| it.position).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look random, for tests.
+    fn numbers(mut seed: u64) -> impl FnMut() -> u64 {
+        move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed >> 11
+        }
+    }
+
+    /// By the definition: 128 bits and a sort that keeps equals as they stand.
+    fn plain(candidates: &[Candidate], weight: impl Fn(&Candidate) -> u64) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..candidates.len() as u32).collect();
+        order.retain(|at| weight(&candidates[*at as usize]) > 0);
+        order.sort_by(|a, b| {
+            let (a, b) = (&candidates[*a as usize], &candidates[*b as usize]);
+            let fresh = |it: &Candidate| it.returning.wrapping_sub(1);
+            fresh(a).cmp(&fresh(b)).then(
+                (u128::from(a.lot) * u128::from(weight(b))).cmp(&(u128::from(b.lot) * u128::from(weight(a)))),
+            )
+        });
+        order
+    }
+
+    #[test]
+    fn the_order_by_lot_is_exact() {
+        let mut next = numbers(7);
+        for round in 0..2000 {
+            // Small numbers have many equal quotients, large ones many that round to the same; beyond 53
+            // bits the numbers themselves are rounded.
+            let bits = [3, 8, 39, 53, 64][round % 5];
+            let mask = u64::MAX >> (64 - bits);
+            let count = next() as usize % 40;
+            let base = next().wrapping_mul(next());
+            let candidates: Vec<Candidate> = (0..count)
+                .map(|_| Candidate {
+                    lot: (base ^ next() % 4) & mask,
+                    free_bytes: (base ^ next() % 3) & mask,
+                    returning: (next() % 3) as u32,
+                    ..Candidate::default()
+                })
+                .collect();
+            let weight = |it: &Candidate| it.free_bytes;
+            assert_eq!(weighted(&candidates, weight), plain(&candidates, weight), "{bits} bits");
+        }
+    }
+
+    #[test]
+    fn equals_stay_as_they_stand() {
+        assert_eq!(by_key(&[3, 1, 3, 1, 2], |it| *it), [1, 3, 4, 0, 2]);
+        assert_eq!(weighted(&[Candidate::default(); 3], |_| 1), [0, 1, 2]);
+        assert_eq!(as_they_stand(3), [0, 1, 2]);
+    }
+
+    #[test]
+    fn heavier_candidates_come_first_more_often() {
+        let mut next = numbers(3);
+        let mut first = [0; 2];
+        for _ in 0..3000 {
+            let mut lot = || {
+                let uniform = (next() % (1 << 20) + 1) as f64 / f64::from(1 << 20);
+                (-uniform.log2() * 4_294_967_296.0) as u64
+            };
+            let candidates =
+                [1, 3].map(|free_bytes| Candidate { free_bytes, lot: lot(), ..Candidate::default() });
+            first[weighted(&candidates, |it| it.free_bytes)[0] as usize] += 1;
+        }
+        assert!((2000..2500).contains(&first[1]), "{first:?}");
+    }
+}
