@@ -279,11 +279,7 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let line =
-                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            format!("line {line}: {}", error.message().trim().replace('\n', " "))
-        })?;
+        let config: Self = parse_strict(text)?;
         let line_of =
             |key: &str| 1 + text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0);
         if config.network.listen.is_empty() {
@@ -442,6 +438,18 @@ size = "{journal_size}"
             journal_size = journal.size,
         )
     }
+}
+
+/// Reads TOML that an operator wrote.
+///
+/// # Errors
+/// `line N: …`, with what is allowed there.
+pub fn parse_strict<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        format!("line {line}: {}", error.message().trim().replace('\n', " "))
+    })
 }
 
 /// The tables of those whom the operator trusts, or how one would look.

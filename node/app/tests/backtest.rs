@@ -98,7 +98,9 @@ fn row(report: &Value, section: &str, key: &str) -> Value {
 #[test]
 fn the_default_as_a_plugin_does_what_the_default_does() {
     let lines: Vec<Value> = (0..20)
-        .map(|at| decision(1_750_000_000_000 + at, rank(1_750_000_000), json!({ "ranking": [8, 7, 6, 5, 4, 3] })))
+        .map(|at| {
+            decision(1_750_000_000_000 + at, rank(1_750_000_000), json!({ "ranking": [8, 7, 6, 5, 4, 3] }))
+        })
         .collect();
     let temp = history(&lines);
     let report = backtest_json(temp.path(), &[&default_of("placement")]);
@@ -119,7 +121,9 @@ fn the_default_as_a_plugin_does_what_the_default_does() {
 #[test]
 fn the_same_history_and_file_give_the_same_bytes() {
     let lines: Vec<Value> = (0..50)
-        .map(|at| decision(1_750_000_000_000 + 3_600_000 * at, rank(1_750_000_000), json!({ "ranking": [at % 9] })))
+        .map(|at| {
+            decision(1_750_000_000_000 + 3_600_000 * at, rank(1_750_000_000), json!({ "ranking": [at % 9] }))
+        })
         .collect();
     let temp = history(&lines);
     let flags = [&default_of("placement")[..], "--since", "24h"];
@@ -185,7 +189,7 @@ fn a_damaged_journal_is_counted_and_an_empty_one_is_said() {
     assert_eq!(said.status.code(), Some(1));
     assert!(text(&said.stderr).contains("nothing that was recorded"), "{said:?}");
     let said = backtest(temp.path(), &[&default_of("placement"), "--set", "floor"]);
-    assert_eq!(said.status.code(), Some(2));
+    assert!(text(&said.stderr).contains("not KEY=VALUE"), "{said:?}");
 }
 
 #[test]
@@ -325,7 +329,11 @@ fn a_real_networks_history_can_be_replayed_while_it_runs() {
         let file = temp.path().join(format!("letter-{number}"));
         fs::write(&file, noise(len, number)).unwrap();
         net.ok(&["put", file.to_str().unwrap()]);
-        net.ok(&["get", &format!("/letter-{number}"), temp.path().join(format!("back-{number}")).to_str().unwrap()]);
+        net.ok(&[
+            "get",
+            &format!("/letter-{number}"),
+            temp.path().join(format!("back-{number}")).to_str().unwrap(),
+        ]);
     }
     net.ok(&["audit", "now"]);
     common::until("the journal has what happened", || {
@@ -344,7 +352,10 @@ fn a_real_networks_history_can_be_replayed_while_it_runs() {
     for kind in ["placement", "transport", "pricing"] {
         let report = backtest_json(&owner, &[&default_of(kind), "--since", "1d"]);
         assert!(report["report"]["calls"]["questions"].as_u64() > Some(0), "{kind}: {report}");
-        assert_eq!((&report["report"]["damaged"], &report["report"]["calls"]["faults"]), (&json!(0), &json!(0)));
+        assert_eq!(
+            (&report["report"]["damaged"], &report["report"]["calls"]["faults"]),
+            (&json!(0), &json!(0))
+        );
         for (section, row) in rows(&report).into_iter().filter(|(_, row)| !row["plugin"].is_null()) {
             assert_eq!(row["plugin"], row["default"], "{kind}, {section}: {row}");
             // What is recorded alone has no counterpart.

@@ -11,13 +11,14 @@ use commonhold_ledger::verify::Log;
 use data_encoding::HEXLOWER;
 use serde_json::json;
 
-use super::trial::{self, Trial, settings};
+use super::trial::{self, Trial};
 use crate::backtest::{self, Failed, Kept, Report, Tried, Window};
 use crate::cli::plugin::Backtest;
 use crate::commands::ledger::{blocking, own};
 use crate::commands::print_json;
 use crate::datadir::Places;
 use crate::journal;
+use crate::plugins::settings;
 
 struct Asking(Plugin);
 
@@ -66,7 +67,7 @@ fn replay(trial: &Trial, places: &Places, log: Option<&Log>, flags: &Backtest) -
     let contracts: Vec<Kept> = log.map(backtest::of_ledger).unwrap_or_default();
     let newest = contracts.iter().filter_map(|it| Some(it.receipts.last()?.0)).max();
     let window = Window::of(&history, newest, flags.since.map(|span| span.0));
-    let mut asking = Asking(trial.plugin(settings(&flags.set)?)?);
+    let mut asking = Asking(trial.plugin(settings(&flags.set).map_err(|why| anyhow!(why))?)?);
     Ok(backtest::run(trial.manifest.kind, &history, &contracts, window, &mut asking, flags.timings))
 }
 

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use commonhold_engine::policy::BuiltIn;
 use commonhold_format::policy::{Policy, Question};
 use commonhold_host::Plugin;
 use serde_json::{Value, json};
 
 use super::questions;
-use super::trial::{self, Trial, settings};
+use super::trial::{self, Trial};
 use crate::cli::plugin::Bench;
 use crate::commands::print_json;
+use crate::plugins::settings;
 
 /// Candidates, addresses or sources of the questions.
 const SIZES: [u32; 4] = [8, 64, 256, 10_000];
@@ -38,7 +39,7 @@ struct Measured {
 /// A sentence; also when a call fails.
 pub fn run(flags: &Bench, json: bool) -> Result<()> {
     let trial = Trial::open(&flags.file)?;
-    let config = settings(&flags.set)?;
+    let config = settings(&flags.set).map_err(|why| anyhow!(why))?;
     let mut measured = Vec::new();
     for function in questions::functions(trial.manifest.kind) {
         let sizes: &[u32] = if questions::has_list(function) { &SIZES } else { &[0] };

@@ -9,8 +9,6 @@ use commonhold_format::policy::package::{PACKAGE_LEN_MAX, Package};
 use commonhold_format::statement::PolicyManifest;
 use commonhold_host::{Called, Fault, Grant, Host, Limits, Plugin, Trust};
 
-use crate::cli::plugin::Setting;
-
 /// How often a call is tried again that the clock ended, since that is the machine's doing: fuel ends
 /// what the plugin does.
 const TRIES: usize = 5;
@@ -55,20 +53,6 @@ impl Trial {
         };
         self.host.load(&self.file, &grant).map_err(|why| anyhow!("{}: {why}", self.manifest.name))
     }
-}
-
-/// A plugin's configuration from the command line.
-///
-/// # Errors
-/// When a key is there twice.
-pub fn settings(set: &[Setting]) -> Result<BTreeMap<String, String>> {
-    let mut config = BTreeMap::new();
-    for Setting { key, value } in set {
-        if config.insert(key.clone(), value.clone()).is_some() {
-            bail!("{key:?} is set twice");
-        }
-    }
-    Ok(config)
 }
 
 /// One call. What a busy machine ended is tried again, so that the same question has the same outcome.
