@@ -279,11 +279,7 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let line =
-                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            format!("line {line}: {}", error.message().trim().replace('\n', " "))
-        })?;
+        let config: Self = parse_strict(text)?;
         let line_of =
             |key: &str| 1 + text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0);
         if config.network.listen.is_empty() {
@@ -442,6 +438,18 @@ size = "{journal_size}"
             journal_size = journal.size,
         )
     }
+}
+
+/// Reads TOML that an operator wrote.
+///
+/// # Errors
+/// `line N: …`, with what is allowed there.
+pub fn parse_strict<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        format!("line {line}: {}", error.message().trim().replace('\n', " "))
+    })
 }
 
 /// The tables of those whom the operator trusts, or how one would look.
@@ -705,10 +713,10 @@ mod tests {
             ("[store]\n\nfolder = \"x\"\n", "line 3", "trash_term"),
             ("[network]\nlisten = []\n", "line 2", "at least one"),
             ("[provider]\nenabled = true\ndisk = \"1 KiB\"\n", "line 3", "16 MiB"),
-            ("[provider]\nregion = \"de\"\n", "line 2", "two capital letters"),
-            ("[provider]\npolicy_trust_max_microcredits = -1\n", "line 2", "u64"),
             ("[journal]\nsize = \"64 KiB\"\n", "line 2", "1 MiB"),
             ("[journal]\nkeep = \"0 d\"\n", "line 2", "24 h"),
+            ("[provider]\nregion = \"de\"\n", "line 2", "two capital letters"),
+            ("[provider]\npolicy_trust_max_microcredits = -1\n", "line 2", "u64"),
         ];
         for (text, line, allowed) in cases {
             let message = Config::parse(text).unwrap_err();

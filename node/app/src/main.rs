@@ -24,6 +24,7 @@ mod loss;
 mod money;
 mod node;
 mod owner;
+mod plugins;
 mod policies;
 mod progress;
 mod provider;

@@ -58,16 +58,15 @@ pub fn fetch(ask: &Fetch, plan: &FetchPlan, chunks: &[Chunk]) -> Fetched {
         }
         let Some(Reverse((at, whole))) = running.pop() else { break };
         (now, since) = (at, at);
-        if whole {
-            have += 1;
-        } else {
+        if !whole {
             failed += 1;
             waiting.next().into_iter().for_each(|chunk| begin(&mut running, now, chunk));
+            continue;
         }
-        while running.len() < parallel.min(k.saturating_sub(have)) {
-            let Some(chunk) = waiting.next() else { break };
-            begin(&mut running, now, chunk);
-        }
+        have += 1;
+        let wanted = parallel.min(k.saturating_sub(have) + parallel.saturating_sub(k));
+        let more = wanted.saturating_sub(running.len());
+        waiting.by_ref().take(more).for_each(|chunk| begin(&mut running, now, chunk));
     }
     let surplus = asked.saturating_sub(failed).saturating_sub(have as u64);
     Fetched { ms: (have >= k).then_some(now), hedges, surplus }

@@ -9,6 +9,8 @@ mod fetching;
 mod placement;
 mod pricing;
 mod report;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::collections::BTreeMap;
@@ -98,7 +100,7 @@ pub struct Calls {
     pub faults: u64,
     /// Sentences, with how often each was the reason.
     pub reasons: BTreeMap<String, u64>,
-    /// Median of the fuel of a call.
+    /// Median of the fuel of a call that gave an answer.
     pub fuel_median: u64,
     /// Most fuel of a call.
     pub fuel_max: u64,
@@ -159,8 +161,10 @@ fn ask_all(
         let tried = candidate.ask(question);
         calls.questions += 1;
         calls.partial += u64::from(*left_out > 0);
-        fuels.push(tried.fuel);
-        times.push(tried.time);
+        if tried.answer.is_ok() {
+            fuels.push(tried.fuel);
+            times.push(tried.time);
+        }
         let default = BuiltIn.answer(question);
         let checked = tried.answer.and_then(|answer| match question.check(&answer) {
             Ok(()) => Ok(answer),

@@ -3,7 +3,7 @@
 
 mod audit;
 mod ledger;
-pub mod plugin;
+mod plugin;
 mod proofs;
 mod store;
 pub mod transfer;

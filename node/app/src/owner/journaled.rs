@@ -6,7 +6,7 @@ use commonhold_format::ids::{ChunkId, ContractId, NodeId};
 use super::{Owner, ProviderError};
 
 impl Owner {
-    /// Sends one chunk and waits until the provider has signed for it.
+    /// Sends one chunk now and waits until the provider has signed for it.
     pub(super) async fn send_over(
         &self,
         node: NodeId,

@@ -118,10 +118,10 @@ pub struct Owner {
     pub directory: Directory,
     /// Who decides.
     pub policies: Policies,
-    /// How fast chunks may go.
-    pub link: Arc<Link>,
     /// What was decided, and how it went.
     pub journal: Arc<Journal>,
+    /// How fast chunks may go.
+    pub link: Arc<Link>,
     /// Terms and intervals.
     pub config: OwnerConfig,
     /// Folder for audit evidence.
@@ -153,8 +153,8 @@ impl Owner {
         party: Arc<PartyKey>,
         directory: Directory,
         policies: Policies,
-        link: Arc<Link>,
         journal: Arc<Journal>,
+        link: Arc<Link>,
         config: OwnerConfig,
         evidence: PathBuf,
     ) -> Self {
@@ -165,8 +165,8 @@ impl Owner {
             party,
             directory,
             policies,
-            link,
             journal,
+            link,
             config,
             evidence,
             lines: tokio::sync::Mutex::default(),

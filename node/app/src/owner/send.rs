@@ -107,7 +107,6 @@ impl Owner {
         self.send_over(node, chunk, bytes).await
     }
 
-    /// Sends one chunk and waits until the provider has signed for it, without a line in the journal.
     pub(super) async fn try_send(
         &self,
         node: NodeId,

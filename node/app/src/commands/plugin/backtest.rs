@@ -1,11 +1,9 @@
 //! `plugin backtest`: what a plugin would have done with what this node was asked before.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::Args;
 use commonhold_format::policy::Question;
 use commonhold_format::statement::PolicyManifest;
 use commonhold_host::{Fault, Plugin};
@@ -15,49 +13,12 @@ use serde_json::json;
 
 use super::trial::{self, Trial};
 use crate::backtest::{self, Failed, Kept, Report, Tried, Window};
+use crate::cli::plugin::Backtest;
 use crate::commands::ledger::{blocking, own};
 use crate::commands::print_json;
-use crate::config::Span;
 use crate::datadir::Places;
 use crate::journal;
-
-/// Flags of `plugin backtest`.
-#[derive(Debug, Args)]
-pub struct Backtest {
-    /// The plugin's file.
-    pub file: PathBuf,
-    /// Replay only so long, like "30 d", counted back from the newest that is recorded; without it, all.
-    #[arg(long, value_name = "DURATION")]
-    pub since: Option<Span>,
-    /// A value for its configuration, like "floor=9"; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<Setting>,
-    /// Say how long calls took, which is never the same twice.
-    #[arg(long)]
-    pub timings: bool,
-}
-
-/// A value of a plugin's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    /// Its name.
-    pub key: String,
-    /// What it is.
-    pub value: String,
-}
-
-impl std::str::FromStr for Setting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                Ok(Self { key: key.to_owned(), value: value.to_owned() })
-            }
-            _ => Err(format!("{text:?} is not a setting; write KEY=VALUE")),
-        }
-    }
-}
+use crate::plugins::settings;
 
 struct Asking(Plugin);
 
@@ -94,12 +55,6 @@ pub async fn run(dir: &Path, flags: Backtest, json: bool) -> Result<()> {
 }
 
 fn replay(trial: &Trial, places: &Places, log: Option<&Log>, flags: &Backtest) -> Result<Report> {
-    let mut config = BTreeMap::new();
-    for Setting { key, value } in &flags.set {
-        if config.insert(key.clone(), value.clone()).is_some() {
-            bail!("{key:?} is set twice");
-        }
-    }
     let folder = places.journal();
     let history = journal::read(&folder).with_context(|| folder.display().to_string())?;
     if history.lines.is_empty() {
@@ -112,7 +67,7 @@ fn replay(trial: &Trial, places: &Places, log: Option<&Log>, flags: &Backtest) -
     let contracts: Vec<Kept> = log.map(backtest::of_ledger).unwrap_or_default();
     let newest = contracts.iter().filter_map(|it| Some(it.receipts.last()?.0)).max();
     let window = Window::of(&history, newest, flags.since.map(|span| span.0));
-    let mut asking = Asking(trial.plugin(config)?);
+    let mut asking = Asking(trial.plugin(settings(&flags.set).map_err(|why| anyhow!(why))?)?);
     Ok(backtest::run(trial.manifest.kind, &history, &contracts, window, &mut asking, flags.timings))
 }
 

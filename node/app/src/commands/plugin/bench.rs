@@ -1,21 +1,18 @@
 //! `plugin bench`: what a plugin's calls cost, beside the built-in default's.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use clap::Args;
+use anyhow::{Result, anyhow, bail};
 use commonhold_engine::policy::BuiltIn;
 use commonhold_format::policy::{Policy, Question};
 use commonhold_host::Plugin;
 use serde_json::{Value, json};
 
-use super::backtest::Setting;
 use super::questions;
 use super::trial::{self, Trial};
-use crate::commands::ledger::blocking;
+use crate::cli::plugin::Bench;
 use crate::commands::print_json;
+use crate::plugins::settings;
 
 /// Candidates, addresses or sources of the questions.
 const SIZES: [u32; 4] = [8, 64, 256, 10_000];
@@ -25,16 +22,6 @@ const CALLS_MAX: usize = 1000;
 const CALLS_MIN: usize = 5;
 /// … and for how long.
 const TIME_MAX: Duration = Duration::from_millis(400);
-
-/// Flags of `plugin bench`.
-#[derive(Debug, Args)]
-pub struct Bench {
-    /// The plugin's file.
-    pub file: PathBuf,
-    /// A value for its configuration, like "floor=9"; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<Setting>,
-}
 
 struct Measured {
     function: &'static str,
@@ -50,26 +37,23 @@ struct Measured {
 ///
 /// # Errors
 /// A sentence; also when a call fails.
-pub async fn run(flags: Bench, json: bool) -> Result<()> {
-    blocking(move || {
-        let trial = Trial::open(&flags.file)?;
-        let config: BTreeMap<String, String> = flags.set.into_iter().map(|it| (it.key, it.value)).collect();
-        let mut measured = Vec::new();
-        for function in questions::functions(trial.manifest.kind) {
-            let sizes: &[u32] = if questions::has_list(function) { &SIZES } else { &[0] };
-            for size in sizes {
-                // A state that grew with the calls before would change what is measured.
-                let plugin = trial.plugin(config.clone())?;
-                measured.push(measure(&plugin, function, *size));
-            }
+pub fn run(flags: &Bench, json: bool) -> Result<()> {
+    let trial = Trial::open(&flags.file)?;
+    let config = settings(&flags.set).map_err(|why| anyhow!(why))?;
+    let mut measured = Vec::new();
+    for function in questions::functions(trial.manifest.kind) {
+        let sizes: &[u32] = if questions::has_list(function) { &SIZES } else { &[0] };
+        for size in sizes {
+            // A state that grew with the calls before would change what is measured.
+            let plugin = trial.plugin(config.clone())?;
+            measured.push(measure(&plugin, function, *size));
         }
-        print(&trial, &measured, json)?;
-        match measured.iter().filter(|it| it.outcome.is_err()).count() {
-            0 => Ok(()),
-            failed => bail!("{failed} of {} calls failed", measured.len()),
-        }
-    })
-    .await
+    }
+    print(&trial, &measured, json)?;
+    match measured.iter().filter(|it| it.outcome.is_err()).count() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} calls failed", measured.len()),
+    }
 }
 
 fn measure(plugin: &Plugin, function: &'static str, size: u32) -> Measured {

@@ -3,28 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use commonhold_format::policy::{Answer, Question};
 use serde_json::{Value, json};
 
 use super::cases::{self, Case, Expected, Step};
 use super::trial::{self, Trial};
-use crate::commands::ledger::blocking;
+use crate::cli::plugin::Test;
 use crate::commands::print_json;
 
 /// Files of cases that are looked for beside a plugin.
 const CASES: [&str; 3] = ["cases.toml", "cases.json", "cases.jsonl"];
-
-/// Flags of `plugin test`.
-#[derive(Debug, Args)]
-pub struct Test {
-    /// The plugin's file, or its folder.
-    pub plugin: PathBuf,
-    /// The cases, as TOML, as JSON of the same shape, or as JSON lines cut from a journal; without it,
-    /// cases.toml, cases.json or cases.jsonl beside the plugin.
-    #[arg(long, value_name = "FILE")]
-    pub cases: Option<PathBuf>,
-}
 
 /// A case that did not come out as it had to.
 struct Failure {
@@ -38,21 +26,18 @@ struct Failure {
 ///
 /// # Errors
 /// A sentence; also when a case fails.
-pub async fn run(flags: Test, json: bool) -> Result<()> {
-    blocking(move || {
-        let file = component_of(&flags.plugin)?;
-        let cases = cases::read(&cases_of(&flags, &file)?)?;
-        let trial = Trial::open(&file)?;
-        let outcomes: Vec<(&Case, Option<Failure>)> =
-            cases.iter().map(|case| Ok((case, run_case(&trial, case)?))).collect::<Result<_>>()?;
-        print(&trial, &outcomes, json)?;
-        let failed = outcomes.iter().filter(|(_, failure)| failure.is_some()).count();
-        if failed > 0 {
-            bail!("{failed} of {} cases failed", outcomes.len());
-        }
-        Ok(())
-    })
-    .await
+pub fn run(flags: &Test, json: bool) -> Result<()> {
+    let file = component_of(&flags.plugin)?;
+    let cases = cases::read(&cases_of(flags, &file)?)?;
+    let trial = Trial::open(&file)?;
+    let outcomes: Vec<(&Case, Option<Failure>)> =
+        cases.iter().map(|case| Ok((case, run_case(&trial, case)?))).collect::<Result<_>>()?;
+    print(&trial, &outcomes, json)?;
+    let failed = outcomes.iter().filter(|(_, failure)| failure.is_some()).count();
+    if failed > 0 {
+        bail!("{failed} of {} cases failed", outcomes.len());
+    }
+    Ok(())
 }
 
 /// The plugin's file: a folder has one of its own name, or one alone.
