@@ -307,14 +307,21 @@ fn calls_are_measured_beside_the_default() {
     let temp = tempfile::tempdir().unwrap();
     for (kind, functions) in [("pricing", 3), ("placement", 9), ("transport", 11)] {
         let output = run(temp.path(), &["--json", "plugin", "bench", &default_of(kind)]);
-        assert!(output.status.success(), "{output:?}");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         let measured = report["functions"].as_array().unwrap();
         assert_eq!(measured.len(), functions, "{kind}");
         for it in measured {
-            assert!(it["plugin_us"].as_f64().unwrap() > 0.0 && it["fuel"].as_u64().unwrap() > 0, "{it}");
-            assert!(it["default_us"].is_f64() && it["fault"].is_null(), "{it}");
+            assert!(it["default_us"].is_f64(), "{it}");
+            match it["fault"].as_str() {
+                None => {
+                    assert!(it["plugin_us"].as_f64() > Some(0.0) && it["fuel"].as_u64() > Some(0), "{it}")
+                }
+                // A machine that is busy enough.
+                Some(why) => assert!(why.contains("took longer") && it["size"] == 10_000, "{it}"),
+            }
         }
+        let failed = measured.iter().any(|it| it["fault"].is_string());
+        assert_eq!(output.status.success(), !failed, "{output:?}");
     }
     let lines = run(temp.path(), &["plugin", "bench", &default_of("pricing")]);
     assert!(text(&lines.stdout).contains("credit_limit"), "{lines:?}");
