@@ -106,6 +106,7 @@ fn the_default_as_a_plugin_does_what_the_default_does() {
     let report = backtest_json(temp.path(), &[&default_of("placement")]);
     assert_eq!(report["plugin"]["name"], "default-placement");
     assert_eq!(report["report"]["calls"]["questions"], 20);
+    assert_eq!(report["report"]["calls"]["decided_then"]["the default"], 20);
     assert_eq!(report["report"]["calls"]["faults"], 0);
     assert!(report["report"]["calls"]["fuel_median"].as_u64().unwrap() > 0);
     for (section, row) in rows(&report) {
@@ -288,7 +289,7 @@ fn faults_can_be_expected_and_lines_of_a_journal_are_cases() {
         json!({ "time": 5, "event": "omitted", "queue": 1, "rate": {} }),
         json!({ "name": "later", "question": rank(1_900_000_001), "fault": "trapped" }),
     ];
-    fs::write(&cases, lines.map(|line| format!("{line}\n")).concat()).unwrap();
+    fs::write(&cases, lines.clone().map(|line| format!("{line}\n")).concat()).unwrap();
     let plugin = hostile("trap");
     let flags = ["plugin", "test", &plugin, "--cases", cases.to_str().unwrap()];
     let output = run(temp.path(), &flags);
