@@ -2,6 +2,7 @@
 //! rooms do. No decision is made here.
 
 mod notes;
+mod plugins;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -29,6 +30,7 @@ use crate::credit::Creditor;
 use crate::link::Link;
 use crate::money::{Purse, Signed};
 use crate::owner::{Owner, Stood};
+use crate::plugins::Plugins;
 use crate::progress::human;
 use crate::provider::Provider;
 use crate::upkeep::{self, Damage};
@@ -66,6 +68,8 @@ pub struct Api {
     pub creditor: Option<Arc<Creditor>>,
     /// Payments and trust lines.
     pub purse: Arc<Purse>,
+    /// Policy plugins.
+    pub plugins: Arc<Plugins>,
     /// How fast chunks go.
     pub link: Arc<Link>,
     /// Since when.
@@ -313,6 +317,7 @@ impl Api {
         problems.extend(lent.and_then(short_of_space));
         problems.extend(self.provider.damage.problem());
         problems.extend(self.witness.problems());
+        problems.extend(self.plugins.problems());
         if let Some(creditor) = self.creditor.clone() {
             problems.extend(blocking(move || creditor.problems()).await?);
         }

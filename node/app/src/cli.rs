@@ -66,7 +66,8 @@ pub enum Command {
     /// Read the node's signed ledger, or check anybody's.
     #[command(subcommand)]
     Ledger(LedgerCommand),
-    /// Write policies of your own, and let them decide.
+    /// Write policies of your own, check and sign plugins, and let them decide where data goes, how it
+    /// travels and what it costs.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Start a local network of provider nodes and one owner, until Ctrl-C or SIGTERM.

@@ -31,6 +31,8 @@ pub struct Config {
     pub owner: OwnerConfig,
     /// The signed ledger, and what others see of it.
     pub ledger: LedgerConfig,
+    /// The history of what this node decided.
+    pub journal: JournalConfig,
 }
 
 /// Table `[network]`.
@@ -218,6 +220,29 @@ impl Default for LedgerConfig {
     }
 }
 
+/// Table `[journal]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalConfig {
+    /// How long a decision is kept; none is with no time.
+    pub keep: Term,
+    /// Most bytes of all of it; nothing is noted with none.
+    pub size: ByteSize,
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { keep: Term(90 * DAY_SECONDS), size: ByteSize(64 << 20) }
+    }
+}
+
+impl JournalConfig {
+    /// Whether nothing is noted.
+    pub fn is_off(&self) -> bool {
+        self.keep.0 == 0 || self.size.0 == 0
+    }
+}
+
 const DAY_SECONDS: u64 = 86_400;
 
 /// Why a configuration is refused: one sentence with the file, the line and what is allowed.
@@ -254,11 +279,7 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let line =
-                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            format!("line {line}: {}", error.message().trim().replace('\n', " "))
-        })?;
+        let config: Self = parse_strict(text)?;
         let line_of =
             |key: &str| 1 + text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0);
         if config.network.listen.is_empty() {
@@ -270,6 +291,14 @@ impl Config {
                 line_of("disk"),
                 config.provider.disk,
                 ByteSize(DISK_MIN)
+            ));
+        }
+        if !config.journal.is_off() && config.journal.size.0 < JOURNAL_MIN {
+            return Err(format!(
+                "line {}: size of the journal is {}, at least {} are needed, or \"0 B\" for none",
+                line_of("size"),
+                config.journal.size,
+                ByteSize(JOURNAL_MIN)
             ));
         }
         if let Some(without) = config.network.bootstrap.iter().find(|address| !address.0.contains("/p2p/")) {
@@ -288,7 +317,7 @@ impl Config {
             let quoted: Vec<String> = addresses.iter().map(|address| format!("{:?}", address.0)).collect();
             format!("[{}]", quoted.join(", "))
         };
-        let Self { network, api, store, provider, owner, ledger } = self;
+        let Self { network, api, store, provider, owner, ledger, journal } = self;
         format!(
             r#"# Configuration of a Commonhold node. Every key may be left out; its default then holds.
 # Sizes: "500 GiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB). Durations: "24 h" (s, min, h, d).
@@ -363,6 +392,13 @@ hold_microcredits = {hold}
 witness_others = {witness_others}
 # How long the evidence of audits is kept after both parties have signed a receipt that counts them.
 keep_evidence = "{keep_evidence}"
+
+[journal]
+# What this node asked of its policies and what they answered, how transfers went, and contracts, so that
+# plugins can be tried on it with `plugin backtest`. It names peers, sizes, prices and times; no file. It is
+# for this node alone. How long and how many bytes of it are kept; "0 s" or "0 B" for none.
+keep = "{journal_keep}"
+size = "{journal_size}"
 "#,
             listen = list(&network.listen),
             bootstrap = list(&network.bootstrap),
@@ -398,8 +434,22 @@ keep_evidence = "{keep_evidence}"
             },
             witness_others = ledger.witness_others,
             keep_evidence = ledger.keep_evidence,
+            journal_keep = journal.keep,
+            journal_size = journal.size,
         )
     }
+}
+
+/// Reads TOML that an operator wrote.
+///
+/// # Errors
+/// `line N: …`, with what is allowed there.
+pub fn parse_strict<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        format!("line {line}: {}", error.message().trim().replace('\n', " "))
+    })
 }
 
 /// The tables of those whom the operator trusts, or how one would look.
@@ -419,6 +469,8 @@ fn trusted_tables(trusted: &[Trusted]) -> String {
 
 /// The least disk that can be lent: below it not even a few segments fit.
 pub const DISK_MIN: u64 = 16 << 20;
+/// The least bytes of a journal: a few long lines fit.
+const JOURNAL_MIN: u64 = 1 << 20;
 
 /// Implements `Deserialize` through `FromStr` for values written as strings.
 macro_rules! from_text {
@@ -661,6 +713,8 @@ mod tests {
             ("[store]\n\nfolder = \"x\"\n", "line 3", "trash_term"),
             ("[network]\nlisten = []\n", "line 2", "at least one"),
             ("[provider]\nenabled = true\ndisk = \"1 KiB\"\n", "line 3", "16 MiB"),
+            ("[journal]\nsize = \"64 KiB\"\n", "line 2", "1 MiB"),
+            ("[journal]\nkeep = \"0 d\"\n", "line 2", "24 h"),
             ("[provider]\nregion = \"de\"\n", "line 2", "two capital letters"),
             ("[provider]\npolicy_trust_max_microcredits = -1\n", "line 2", "u64"),
         ];
@@ -686,6 +740,16 @@ mod tests {
         assert_eq!(config.store.trash_term, Term(0));
         assert_eq!(Config::parse(&config.to_commented_toml()).unwrap(), config);
         assert!("0 d".parse::<Term>().is_err());
+    }
+
+    #[test]
+    fn a_journal_can_be_turned_off() {
+        for text in ["[journal]\nsize = \"0 B\"\n", "[journal]\nkeep = \"0 s\"\n"] {
+            let config = Config::parse(text).unwrap();
+            assert!(config.journal.is_off(), "{text}");
+            assert_eq!(Config::parse(&config.to_commented_toml()).unwrap(), config);
+        }
+        assert!(!Config::default().journal.is_off());
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use commonhold_format::keys::{DeviceSecret, RootSecret};
+use commonhold_format::keys::{DeviceSecret, PartyKey, RootSecret};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
@@ -146,9 +146,19 @@ impl Places {
         self.0.join("drive")
     }
 
+    /// Policy plugins, one folder each.
+    pub fn plugins(&self) -> PathBuf {
+        self.0.join("plugins")
+    }
+
     /// Evidence of audits, one file per challenge and proof.
     pub fn evidence(&self) -> PathBuf {
         self.0.join("evidence")
+    }
+
+    /// What the node decided, and how it went.
+    pub fn journal(&self) -> PathBuf {
+        self.0.join("journal")
     }
 
     fn format(&self) -> PathBuf {
@@ -265,6 +275,15 @@ pub fn read_api(places: &Places) -> Result<Option<(String, Zeroizing<String>)>, 
     };
     let token = fs::read_to_string(places.token()).map_err(io_at(&places.token()))?;
     Ok(Some((url, Zeroizing::new(token.trim_end().to_owned()))))
+}
+
+/// The key that signs for this directory's party. Needs no lock: a key file never changes.
+///
+/// # Errors
+/// [`DataDirError`] says which file is wrong and what to do.
+pub fn read_party_key(places: &Places) -> Result<PartyKey, DataDirError> {
+    check_format(places)?;
+    Ok(RootSecret::from_bytes(*read_secret(&places.root_key())?).party_key())
 }
 
 /// 32 fresh random bytes.

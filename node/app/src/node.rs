@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use commonhold_drive::{Drive, HeadBoard};
 use commonhold_engine::admission::AdmissionRules;
 use commonhold_format::keys::{DeviceSecret, PartyKey, RootSecret};
+use commonhold_format::policy::Kind;
 use commonhold_format::record::{NodeRecord, Offer, Region, head_key, node_key};
 use commonhold_format::statement::ledger_origin;
 use commonhold_format::wire::{self, Refusal};
@@ -32,9 +33,11 @@ use crate::credit::{self, Creditor};
 use crate::datadir::{DataDir, Places, write_durably};
 use crate::directory::Directory;
 use crate::hourly::Hourly;
+use crate::journal::Journal;
 use crate::link::Link;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
+use crate::plugins::{self, Plugins};
 use crate::policies::Policies;
 use crate::provider::{DamageReport, Provider, Quoter, RECEIPTS_PER_HOUR_MAX};
 use crate::turns::Turns;
@@ -93,7 +96,19 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let party = Arc::new(home.root.party_key());
     let places = home.places.clone();
 
-    let policies = Policies::built_in();
+    let (folder, keeping) = (places.journal(), config.journal.clone());
+    let opened = blocking(move || Journal::open(&folder, &keeping)).await?;
+    // A node can do without.
+    let journal = Arc::new(opened.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the journal cannot be written; decisions are not noted");
+        Journal::off()
+    }));
+    let plugins = Arc::new(Plugins::new(&places, party.id(), true));
+    for kind in Kind::ALL {
+        plugins.seat(kind).observe(journal.clone());
+    }
+    plugins.start_soon().await;
+    let policies = plugins.policies();
 
     let api_address = config.api.listen.0;
     let listener = tokio::net::TcpListener::bind(api_address).await.with_context(|| {
@@ -211,6 +226,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         receipts: Mutex::new(Hourly::new(RECEIPTS_PER_HOUR_MAX)),
         creditor: creditor.clone(),
         purse: purse.clone(),
+        journal: journal.clone(),
         progress: Mutex::new(HashMap::new()),
         turns: Turns::default(),
         damage: Damage::default(),
@@ -224,6 +240,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     tasks.spawn(link.clone().run(policies.transport.clone()));
     tasks.spawn(async move { announcer.run().await });
     tasks.spawn(look_forever(vault.clone()));
+    tasks.spawn(plugins::look_forever(plugins.clone()));
     tasks.spawn({
         let witness = witness.clone();
         async move { witness.run().await }
@@ -260,6 +277,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             party: party.clone(),
             directory: directory.clone(),
             policies: policies.clone(),
+            journal: journal.clone(),
             link: link.clone(),
             config: config.owner.clone(),
             keep_evidence_seconds: config.ledger.keep_evidence.0,
@@ -288,6 +306,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         witness,
         creditor: config.provider.enabled.then_some(creditor),
         purse,
+        plugins: plugins.clone(),
         link: link.clone(),
         started: Instant::now(),
         absent_after_seconds: config.owner.absent_after.0,
@@ -299,6 +318,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let served = commonhold_gateway::serve(listener, token, api, stop).await;
     tasks.shutdown().await;
     net.shutdown().await;
+    blocking(move || plugins.save()).await?;
     if let Err(error) = blocking(move || link.save()).await? {
         tracing::warn!(error, "the counts of traffic were not kept");
     }
@@ -413,6 +433,7 @@ struct OwnerOpening {
     party: Arc<PartyKey>,
     directory: Directory,
     policies: Policies,
+    journal: Arc<Journal>,
     link: Arc<Link>,
     config: OwnerConfig,
     keep_evidence_seconds: u64,
@@ -432,6 +453,7 @@ impl OwnerOpening {
             self.party.clone(),
             self.directory.clone(),
             self.policies.clone(),
+            self.journal.clone(),
             self.link.clone(),
             self.config.clone(),
             self.places.evidence(),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use commonhold_engine::policy::BuiltIn;
 use commonhold_format::policy::Policy;
 
 /// One policy for each world; cheap to clone.
@@ -16,10 +15,11 @@ pub struct Policies {
     pub pricing: Arc<dyn Policy>,
 }
 
+#[cfg(test)]
 impl Policies {
-    /// The built-in defaults.
+    /// The built-in defaults, as a node without plugins has them.
     pub fn built_in() -> Self {
-        let it: Arc<dyn Policy> = Arc::new(BuiltIn);
+        let it: Arc<dyn Policy> = Arc::new(commonhold_engine::policy::BuiltIn);
         Self { placement: it.clone(), transport: it.clone(), pricing: it }
     }
 }

@@ -33,6 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "commonhold-host",
             "commonhold-drive",
             "commonhold-gateway",
+            "commonhold-host",
         ],
     ),
 ];

@@ -183,7 +183,7 @@ impl Lender {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_pays_a_quote_and_never_more_than_was_announced() {
+async fn an_owner_pays_a_quote_and_never_far_more_than_was_announced() {
     let net = Net::start(&[("# region", "\"DE\"")]);
     let addresses = net.providers[0].status()["addresses"].clone();
     let lender = Lender::new(serde_json::from_value(addresses).unwrap()).await;
@@ -206,10 +206,13 @@ async fn an_owner_pays_a_quote_and_never_more_than_was_announced() {
     *lender.quoting.lock().unwrap() = Quoting::Asks(900);
     let (offered, asked) = put("cheaper");
     assert!(asked && !offered.is_empty() && offered.iter().all(|it| *it == 900), "{offered:?}");
-    // Attack 39: whoever announces little and then asks for more gets nothing.
-    *lender.quoting.lock().unwrap() = Quoting::Asks(1_001);
+    *lender.quoting.lock().unwrap() = Quoting::Asks(2_000);
+    let (offered, asked) = put("dearer");
+    assert!(asked && !offered.is_empty() && offered.iter().all(|it| *it == 2_000), "{offered:?}");
+    // Whoever announces little and then asks for more gets nothing.
+    *lender.quoting.lock().unwrap() = Quoting::Asks(2_001);
     assert_eq!(put("bait"), (vec![], true));
-    for name in ["old", "cheaper", "bait"] {
+    for name in ["old", "cheaper", "dearer", "bait"] {
         net.assert_readable(name, &noise(5_000, 1));
     }
 }

@@ -15,6 +15,8 @@ use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
+use crate::plugins::PluginApi;
+
 /// A tar stream on its way in or out.
 ///
 /// Inwards: an upload that broke off ends in an error, never in a clean end. Outwards: an error
@@ -26,7 +28,7 @@ pub type ArchiveReader = Pin<Box<dyn AsyncRead + Send>>;
 /// `put`, `remove`, `audit`, `repair`, `acknowledge` and `trust`, once begun, are polled to their end even when
 /// their client has gone away, except when the node stops; the futures of the others may be
 /// dropped at any await.
-pub trait NodeApi: Send + Sync + 'static {
+pub trait NodeApi: PluginApi {
     /// `GET /v1/status`.
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiFault>>;
 
@@ -145,7 +147,7 @@ impl ApiFault {
             "not_found" => StatusCode::NOT_FOUND,
             "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
             "timeout" => StatusCode::REQUEST_TIMEOUT,
-            "exists" | "conflict" | "wrong_role" => StatusCode::CONFLICT,
+            "exists" | "conflict" | "wrong_role" | "plugin_refused" => StatusCode::CONFLICT,
             "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
             "wrong_host" => StatusCode::MISDIRECTED_REQUEST,
             "not_countersigned" | "quarantined" | "no_providers" | "too_few_providers" | "too_expensive"

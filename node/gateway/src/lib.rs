@@ -9,6 +9,7 @@
 mod api;
 mod connection;
 mod guard;
+mod plugins;
 mod routes;
 mod server;
 mod tiles;
@@ -16,5 +17,6 @@ mod upload;
 
 pub use api::{ApiFault, ArchiveReader, NodeApi};
 pub use guard::Token;
+pub use plugins::{Install, Named, PluginApi, Settings};
 pub use server::serve;
 pub use tiles::{LedgerPages, serve_ledger};

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{ApiFault, NodeApi};
+use crate::plugins;
 use crate::upload::{self, STALL_MAX};
 
 /// Calls that change something and run at the same time; they outlive their connections, so the
@@ -51,13 +52,13 @@ pub(crate) struct Calls {
     pub(crate) stop: CancellationToken,
 }
 
-type Answer<T> = Result<Json<T>, ApiFault>;
-type Shared = State<Arc<Calls>>;
+pub(crate) type Answer<T> = Result<Json<T>, ApiFault>;
+pub(crate) type Shared = State<Arc<Calls>>;
 
 impl Calls {
     /// Runs a change to its end even when its client goes away: half of an audit or a removal is
     /// worse than one that nobody waits for.
-    async fn complete<T: Send + 'static>(
+    pub(crate) async fn complete<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, ApiFault>> + Send + 'static,
     ) -> Answer<T> {
@@ -100,6 +101,7 @@ pub(crate) fn router(calls: Arc<Calls>) -> Router {
         .route("/v1/contracts", get(contracts))
         .route("/v1/contracts/{contract}/inventory", get(inventory))
         .route("/v1/ledger", get(ledger))
+        .merge(plugins::router())
         .fallback(async || ApiFault::not_found("this API has no such endpoint: see spec/api.md"))
         .method_not_allowed_fallback(async || {
             ApiFault::new("method_not_allowed", "this endpoint has no such method: see spec/api.md")
@@ -109,7 +111,7 @@ pub(crate) fn router(calls: Arc<Calls>) -> Router {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NoQuery {}
+pub(crate) struct NoQuery {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,7 +149,7 @@ struct LedgerQuery {
 }
 
 /// The parameters of a query, complete and unambiguous.
-struct Params<T>(T);
+pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     type Rejection = ApiFault;
@@ -330,7 +332,7 @@ fn bounded(what: &str, text: String) -> Result<String, ApiFault> {
 }
 
 /// An id.
-fn parsed<T: FromStr<Err: std::fmt::Display>>(what: &str, text: &str) -> Result<T, ApiFault> {
+pub(crate) fn parsed<T: FromStr<Err: std::fmt::Display>>(what: &str, text: &str) -> Result<T, ApiFault> {
     text.parse().map_err(|error| ApiFault::invalid(format!("{what} is not valid: {error}")))
 }
 
@@ -340,7 +342,7 @@ fn bytes_32(what: &str, text: &str) -> Result<[u8; 32], ApiFault> {
 }
 
 /// A JSON body.
-async fn body<T: DeserializeOwned>(request: Request) -> Result<T, ApiFault> {
+pub(crate) async fn body<T: DeserializeOwned>(request: Request) -> Result<T, ApiFault> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {

@@ -22,8 +22,8 @@ use crate::api::{ApiFault, ArchiveReader};
 /// An upload may pause this long while the node waits for it: a user may have stopped the sending
 /// program or its source may be slow, but a forgotten one does not hold a connection for ever.
 pub(crate) const STALL_MAX: Duration = Duration::from_secs(600);
-/// A JSON body must be there within this time after its headers.
-const JSON_TIME_MAX: Duration = Duration::from_secs(10);
+/// A body that is read whole must be there within this time after its headers.
+const WHOLE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How much of an unwanted body is read before the connection is closed.
 #[derive(Debug, Clone, Copy)]
@@ -148,12 +148,12 @@ pub(crate) fn reader(body: Body, stall_max: Duration) -> ArchiveReader {
 
 /// Reads a small body whole.
 pub(crate) async fn read_whole(body: Body, len_max: usize) -> Result<Vec<u8>, ApiFault> {
-    let deadline = Instant::now() + JSON_TIME_MAX;
+    let deadline = Instant::now() + WHOLE_TIME_MAX;
     let mut whole = Vec::new();
     let mut parts = body.into_data_stream();
     loop {
         let part = tokio::time::timeout_at(deadline, parts.next()).await.map_err(|_| {
-            let seconds = JSON_TIME_MAX.as_secs();
+            let seconds = WHOLE_TIME_MAX.as_secs();
             ApiFault::new("timeout", format!("the request's body was not complete after {seconds} s"))
         })?;
         match part {
@@ -162,7 +162,7 @@ pub(crate) async fn read_whole(body: Body, len_max: usize) -> Result<Vec<u8>, Ap
             Some(Ok(_)) => {
                 return Err(ApiFault::new(
                     "too_large",
-                    format!("a JSON body has at most {len_max} bytes here"),
+                    format!("this endpoint takes a body of at most {len_max} bytes"),
                 ));
             }
             Some(Err(error)) => {

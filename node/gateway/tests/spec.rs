@@ -48,12 +48,17 @@ fn every_example_is_what_the_types_say() {
             "Vec<ContractInfo>" => check::<Vec<ContractInfo>>(example),
             "InventoryPage" => check::<InventoryPage>(example),
             "LedgerView" => check::<LedgerView>(example),
+            "PluginsView" => check::<PluginsView>(example),
+            "PluginInstalled" => check::<PluginInstalled>(example),
+            "PluginSetRequest" => check::<PluginSetRequest>(example),
+            "PluginReloadRequest" => check::<PluginReloadRequest>(example),
+            "PluginChanged" => check::<PluginChanged>(example),
             unknown => panic!("no type for the example {unknown}"),
         }
         seen.insert(name);
     }
-    assert_eq!(seen.len(), 20, "examples are missing: {seen:?}");
-    assert_eq!(spec.matches("```json").count(), 20, "an example does not say its type");
+    assert_eq!(seen.len(), 25, "examples are missing: {seen:?}");
+    assert_eq!(spec.matches("```json").count(), 25, "an example does not say its type");
 }
 
 #[test]
@@ -69,7 +74,7 @@ fn every_listed_code_has_its_listed_status() {
             codes += 1;
         }
     }
-    assert_eq!(codes, 32);
+    assert_eq!(codes, 33);
     assert_eq!(ApiFault::new("a word that nobody listed", "").status().as_u16(), 500);
 }
 

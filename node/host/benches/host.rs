@@ -78,7 +78,7 @@ fn rank(len: u64) -> Question {
         operator: at as u32,
         subnet: at as u32,
         region: 0x4445,
-        standing: if next() % 8 == 0 { Standing::Probation } else { Standing::Good },
+        standing: if next().is_multiple_of(8) { Standing::Probation } else { Standing::Good },
         audits_passed: (next() % 1000) as u32,
         audits_failed: (next() % 3) as u32,
         latency_ms: (next() % 200) as u32,
@@ -104,7 +104,7 @@ fn fetch() -> Question {
     let sources = (0..30).map(|index| Source {
         node: key(&mut next),
         index,
-        reachable: next() % 8 != 0,
+        reachable: !next().is_multiple_of(8),
         preferred: false,
         median_ms: (next() % 300) as u32,
         slow_ms: 900,

@@ -18,13 +18,10 @@ use crate::convert as to;
 use crate::engine::{Host, TICK};
 use crate::fault::Fault;
 use crate::guest::{Guest, LogLine};
-use crate::limits::{Limits, Meter};
+use crate::limits::{HOSTCALL_BYTES_MAX, Limits, Meter};
 use crate::self_test;
 use crate::state::State;
 use crate::wit;
-
-/// Most bytes that one import or answer hands to the node.
-const HOSTCALL_BYTES_MAX: usize = 256 << 10;
 
 /// What a call gave.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Invariant: what a component computes depends on its bytes and its question alone: no threads, no
 //! relaxed SIMD, one form of NaN, fuel by instruction. The clock ends only what fuel did not.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -18,7 +19,7 @@ use crate::wit;
 
 /// Calls that run at the same time, over all plugins of a host; others wait for a place.
 const CALLS_AT_ONCE: usize = 32;
-/// Core instances, memories and tables of one component. Rust makes 3, 1 and 2.
+/// Core instances and tables of one component; Rust makes 3 and 2. It has one memory at most.
 const PARTS_PER_COMPONENT: u32 = 32;
 /// Stack of a component, bytes.
 const STACK_BYTES: usize = 512 << 10;
@@ -185,10 +186,10 @@ fn config() -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
         .total_core_instances(parts)
-        .total_memories(2 * calls)
+        .total_memories(calls)
         .total_tables(parts)
         .max_core_instances_per_component(PARTS_PER_COMPONENT)
-        .max_memories_per_component(2)
+        .max_memories_per_component(1)
         .max_tables_per_component(PARTS_PER_COMPONENT)
         .max_memory_size(MEMORY_BYTES_MAX)
         .table_elements(20_000)
@@ -204,7 +205,8 @@ fn config() -> Config {
         .consume_fuel(true)
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
-        .wasm_backtrace_max_frames(None)
+        // One frame tells what an import was handed from what was answered.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(1))
         .wasm_relaxed_simd(false)
         .wasm_component_model(true);
     config

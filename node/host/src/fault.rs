@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use commonhold_format::policy::BadAnswer;
-use wasmtime::Trap;
+use wasmtime::{Trap, WasmBacktrace};
 
-use crate::limits::Limits;
+use crate::limits::{HOSTCALL_BYTES_MAX, Limits};
 
 /// Longest text of a guest that a fault repeats, bytes.
 const TEXT_LEN_MAX: usize = 400;
@@ -28,7 +28,7 @@ pub enum Fault {
     Panic(String),
     /// Its answer does not pass the checks of its page in spec/.
     Answer(BadAnswer),
-    /// It handed more to the node, or asked for more, than an import takes.
+    /// It handed something to an import that this does not take.
     Import(String),
     /// All places for calls were taken. Not the plugin's doing, so the breaker does not count it.
     Busy,
@@ -128,7 +128,27 @@ impl Fault {
                 Self::Panic(clip(said.unwrap_or_default()))
             }
             Some(trap) => Self::Trap(clip(&trap.to_string())),
-            None => Self::Other(clip(&error.root_cause().to_string())),
+            None => Self::of_transfer(error),
+        }
+    }
+
+    /// Something that cannot be carried between node and guest. The runtime has no types for these, only
+    /// texts; they decide how a fault is called and nothing else.
+    fn of_transfer(error: &wasmtime::Error) -> Self {
+        let text = error.root_cause().to_string();
+        let why = match text.as_str() {
+            text if text.starts_with("too much data") => {
+                format!("it is larger than {} KiB", HOSTCALL_BYTES_MAX >> 10)
+            }
+            text if text.starts_with("invalid utf-8") => "it has text that is not UTF-8".to_owned(),
+            text => clip(text),
+        };
+        if text.starts_with("realloc") {
+            Self::Trap(format!("it gave memory for its question that is not there ({why})"))
+        } else if error.downcast_ref::<WasmBacktrace>().is_some_and(|trace| !trace.frames().is_empty()) {
+            Self::Import(why)
+        } else {
+            Self::Answer(BadAnswer(why))
         }
     }
 }
@@ -161,7 +181,7 @@ impl fmt::Display for Fault {
             Self::Trap(why) => write!(f, "it trapped: {why}"),
             Self::Panic(why) => write!(f, "it panicked: {why}"),
             Self::Answer(why) => write!(f, "its answer was refused: {why}"),
-            Self::Import(why) => write!(f, "it used an import wrongly: {why}"),
+            Self::Import(why) => write!(f, "what it handed to an import was refused: {why}"),
             Self::Busy => f.write_str("it was not asked: all places for calls were taken"),
             Self::Other(why) => write!(f, "it failed: {why}"),
         }

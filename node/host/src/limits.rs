@@ -8,6 +8,8 @@ use wasmtime::ResourceLimiter;
 pub const WALL_MAX: Duration = Duration::from_millis(100);
 /// Highest memory limit, bytes.
 pub const MEMORY_BYTES_MAX: usize = 128 << 20;
+/// Most bytes that an answer, or one call of an import, hands to the node.
+pub(crate) const HOSTCALL_BYTES_MAX: usize = 256 << 10;
 /// Entries of all tables of a call.
 const TABLE_ENTRIES_MAX: usize = 20_000;
 
@@ -24,9 +26,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 100 million instructions, 60 ms, 64 MiB.
+    /// 20 million instructions, 60 ms, 64 MiB.
     fn default() -> Self {
-        Self { fuel: 100_000_000, wall: Duration::from_millis(60), memory_bytes: 64 << 20 }
+        Self { fuel: 20_000_000, wall: Duration::from_millis(60), memory_bytes: 64 << 20 }
     }
 }
 

@@ -23,6 +23,12 @@ use commonhold_host::{
 /// When plugins of plugins/hostile turn bad, and after.
 const LATER: Moment = Moment { unix_seconds: 1_900_000_000, minute_of_week: 0 };
 
+/// Processor time of this thread: what else a machine does does not count.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
 /// What is asked of them in the tests.
 fn credit() -> Question {
     CreditLimit { now: LATER, gift_budget: 1_000, ..CreditLimit::default() }.into()
@@ -96,6 +102,7 @@ const MADE: &[Made] = &[
     made("trap", Kind::Pricing, &[]),
     made("panic", Kind::Pricing, &[Capability::Log]),
     made("log-flood", Kind::Pricing, &[Capability::Log]),
+    made("log-not-text", Kind::Pricing, &[Capability::Log]),
     made("state-flood", Kind::Pricing, &[Capability::State]),
     made("start-loop", Kind::Pricing, &[]),
     made("too-expensive", Kind::Pricing, &[]),
@@ -165,30 +172,37 @@ fn seat_with(host: &Host, name: &str) -> Seat {
 /// status says what happened, in words among which are `says`; after a few times the plugin is not asked
 /// any more; and the seat takes another plugin, which works.
 fn survives(name: &str, question: &Question, kind: FaultKind, says: &str) {
+    survives_either(name, question, &[(kind, says)]);
+}
+
+/// The same where a slow machine has another reason to stop it.
+fn survives_either(name: &str, question: &Question, either: &[(FaultKind, &str)]) {
     let host = Host::new().unwrap();
     let seat = seat_with(&host, name);
     let expected = BuiltIn.answer(question);
-    let mut quickest = Duration::MAX;
-    for round in 1..=BREAKER_FAULTS_IN_ROW {
-        let begun = Instant::now();
+    let mut cheapest = Duration::MAX;
+    for round in 1..=u64::from(BREAKER_FAULTS_IN_ROW) {
+        let begun = cpu_time();
         let answer = seat.answer(question);
-        quickest = quickest.min(begun.elapsed());
+        cheapest = cheapest.min(cpu_time() - begun);
         assert_eq!(answer, expected, "{name}");
         let status = seat.status();
         let last = status.faults.last().unwrap_or_else(|| panic!("{name}: nothing happened"));
-        assert_eq!(last.fault.kind(), kind, "{name}: {}", last.fault);
-        assert!(last.fault.to_string().contains(says), "{name}: {}", last.fault);
-        assert_eq!(status.metrics.faults, [(kind, u64::from(round))].into(), "{name}");
-        assert_eq!(status.metrics.fallbacks, u64::from(round), "{name}");
-        assert_eq!(status.metrics.refusals, if kind == FaultKind::Answer { round.into() } else { 0 });
+        let text = last.fault.to_string();
+        let told = either.iter().any(|(kind, says)| last.fault.kind() == *kind && text.contains(says));
+        assert!(told, "{name}: {}: {text}", last.fault.kind());
+        assert_eq!(status.metrics.faults.values().sum::<u64>(), round, "{name}");
+        assert_eq!(status.metrics.fallbacks, round, "{name}");
+        let refused = status.metrics.faults.get(&FaultKind::Answer).copied().unwrap_or_default();
+        assert_eq!(status.metrics.refusals, refused, "{name}");
         assert!(seat.state().unwrap().is_empty(), "{name} remembers something");
     }
-    // The quickest of several: what else the machine does is not the plugin's.
-    assert!(quickest < Duration::from_millis(100), "{name}: {quickest:?}");
+    assert!(cheapest < Duration::from_millis(100), "{name}: {cheapest:?}");
     assert!(seat.status().paused.is_some(), "{name} is still asked");
+    let before = seat.status().metrics;
     assert_eq!(seat.answer(question), expected, "{name}");
     let metrics = seat.status().metrics;
-    assert_eq!(metrics.fallbacks, metrics.faults[&kind] + 1, "{name} was asked while it is paused");
+    assert_eq!((metrics.calls, metrics.fallbacks), (before.calls, before.fallbacks + 1), "{name}");
     // Instances after it are whole.
     if question.kind() == Kind::Pricing {
         seat.put("harmless", load(&host, "harmless")).unwrap();
@@ -199,7 +213,8 @@ fn survives(name: &str, question: &Question, kind: FaultKind, says: &str) {
 
 #[test]
 fn attack_38_infinite_loop() {
-    survives("infinite-loop", &credit(), FaultKind::Fuel, "instructions");
+    let either = [(FaultKind::Fuel, "20000000 instructions"), (FaultKind::Wall, "60 ms")];
+    survives_either("infinite-loop", &credit(), &either);
 }
 
 /// The clock ends what fuel would not.
@@ -217,7 +232,8 @@ fn attack_38_infinite_loop_with_fuel_for_hours() {
 
 #[test]
 fn attack_38_memory_bomb() {
-    survives("memory-bomb", &credit(), FaultKind::Memory, "more memory");
+    let either = [(FaultKind::Memory, "67108864 bytes"), (FaultKind::Wall, "60 ms")];
+    survives_either("memory-bomb", &credit(), &either);
 }
 
 #[test]
@@ -254,6 +270,11 @@ fn attack_38_state_flood() {
 }
 
 #[test]
+fn attack_38_import_is_handed_what_is_no_text() {
+    survives("log-not-text", &credit(), FaultKind::Import, "not UTF-8");
+}
+
+#[test]
 fn attack_38_answer_of_a_million() {
     survives("huge-answer", &rank(20), FaultKind::Answer, "256 KiB");
 }
@@ -275,7 +296,7 @@ fn attack_38_unknown_codes() {
 fn attack_38_reasons_that_cannot_be_passed_on() {
     let question = AdmitOffer { now: LATER, ..AdmitOffer::default() }.into();
     survives("long-reason", &question, FaultKind::Answer, "100000 bytes");
-    survives("not-text", &question, FaultKind::Answer, "text");
+    survives("not-text", &question, FaultKind::Answer, "not UTF-8");
 }
 
 #[test]
@@ -289,7 +310,7 @@ fn attack_38_memory_that_is_not_there() {
         }
         other => other,
     };
-    survives("stray-realloc", &many, FaultKind::Trap, "out of");
+    survives("stray-realloc", &many, FaultKind::Trap, "not there");
 }
 
 /// A plugin that never answers is not seated; the one before stays and keeps deciding.
@@ -299,7 +320,7 @@ fn attack_38_start_that_never_ends() {
     let seat = seat_with(&host, "harmless");
     let before = seat.answer(&credit());
     let fault = seat.put("start-loop", load(&host, "start-loop")).unwrap_err();
-    assert_eq!(fault.kind(), FaultKind::Fuel);
+    assert!([FaultKind::Fuel, FaultKind::Wall].contains(&fault.kind()), "{fault}");
     assert_eq!(seat.status().plugin.unwrap().0, "harmless");
     assert_eq!(seat.answer(&credit()), before);
     assert_ne!(before, BuiltIn.answer(&credit()));

@@ -6,9 +6,16 @@
 //! field is refused. Answers may gain fields within one version, and a reader skips those it does
 //! not know. Not here: how the JSON travels (`http`, and the gateway).
 
+mod plugins;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::plugins::{
+    InstallOptions, PLUGIN_CONFIG_LEN_MAX, PLUGIN_LEN_MAX, PluginChanged, PluginInstalled, PluginLine,
+    PluginMetrics, PluginReloadRequest, PluginSetRequest, PluginView, PluginsView, PolicyView,
+};
 
 /// Most ledger entries of one [`LedgerView`]; a larger `count` is refused.
 pub const LEDGER_COUNT_MAX: usize = 1000;

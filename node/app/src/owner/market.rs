@@ -1,7 +1,7 @@
 //! Who offers disk at which prices, and what of it this node accepts (spec/policy-pricing.md, `ceiling`).
 //!
-//! Invariant: no contract is opened at prices above what the pricing policy accepts, nor above those that
-//! the provider announces: it was chosen by these. Prices of contracts that stand are not looked at again.
+//! Invariant: no contract is opened at prices above what the pricing policy accepts, nor far above those
+//! that the provider announces: it was chosen by these. Prices of contracts that stand are not looked at again.
 //! Not here: who of those that are left gets chunks (engine and placement policy).
 
 use std::collections::HashMap;
@@ -21,6 +21,8 @@ use crate::directory::Known;
 
 /// How long one look at the market is good for, as far as the policy is concerned.
 const CEILING_FOR: Duration = Duration::from_secs(5);
+/// A quote may be so many times what is announced, which is for no size and no term.
+const QUOTE_OVER_MAX: u64 = 2;
 /// How long a provider may take to quote.
 const QUOTE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -143,8 +145,18 @@ impl Owner {
     ) -> Result<Prices, ProviderError> {
         let refused = |why: &str| ProviderError::Refused { node, why: why.to_owned() };
         let prices = self.quote_of(node, announced, bytes, seconds).await?;
-        if exceed(&prices, announced) {
-            return Err(refused("it asks for more than it announces"));
+        let Prices {
+            storage_microcredits_per_gib_month: storage,
+            egress_microcredits_per_gib: egress,
+            audit_microcredits: audit,
+        } = *announced;
+        let most = Prices {
+            storage_microcredits_per_gib_month: storage.saturating_mul(QUOTE_OVER_MAX),
+            egress_microcredits_per_gib: egress.saturating_mul(QUOTE_OVER_MAX),
+            audit_microcredits: audit.saturating_mul(QUOTE_OVER_MAX),
+        };
+        if exceed(&prices, &most) {
+            return Err(refused("it asks for more than twice what it announces"));
         }
         let offers: Vec<Prices> = self.offering().iter().map(|it| it.prices).collect();
         if exceed(&prices, &self.ceiling(&offers)) {
@@ -166,7 +178,7 @@ impl Owner {
             audit_microcredits: 0,
         };
         if *announced == free {
-            // Nobody can ask for less.
+            // Nobody can ask for less, and for more is too much.
             return Ok(free);
         }
         let request = Request::Quote { owner: self.party.id(), bytes, seconds };

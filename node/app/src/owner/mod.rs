@@ -10,6 +10,7 @@ pub mod custody;
 mod evidence;
 mod fetch;
 pub mod forgotten;
+mod journaled;
 pub mod line;
 mod market;
 mod pace;
@@ -41,6 +42,7 @@ use commonhold_store::{ContractState, Role, Store};
 use crate::clock::unix_seconds;
 use crate::config::OwnerConfig;
 use crate::directory::Directory;
+use crate::journal::{Journal, Side};
 use crate::link::Link;
 use crate::policies::Policies;
 use crate::turns::Turns;
@@ -116,6 +118,8 @@ pub struct Owner {
     pub directory: Directory,
     /// Who decides.
     pub policies: Policies,
+    /// What was decided, and how it went.
+    pub journal: Arc<Journal>,
     /// How fast chunks may go.
     pub link: Arc<Link>,
     /// Terms and intervals.
@@ -149,6 +153,7 @@ impl Owner {
         party: Arc<PartyKey>,
         directory: Directory,
         policies: Policies,
+        journal: Arc<Journal>,
         link: Arc<Link>,
         config: OwnerConfig,
         evidence: PathBuf,
@@ -160,6 +165,7 @@ impl Owner {
             party,
             directory,
             policies,
+            journal,
             link,
             config,
             evidence,
@@ -314,7 +320,11 @@ impl Owner {
         let request = Request::OpenContract { note: note.to_bytes() };
         let answer = match self.call(node, request, CONTRACT_TIMEOUT).await? {
             Response::Note { note } => note,
-            other => return Err(unexpected(node, other)),
+            other => {
+                let error = unexpected(node, other);
+                self.journal.refused(Side::Owner, &contract, &error.to_string());
+                return Err(error);
+            }
         };
         let signed = SignedNote::parse(&answer).map_err(|error| refused(error.to_string()))?;
         if signed.text() != note.text()
@@ -323,7 +333,7 @@ impl Owner {
         {
             return Err(refused("it answered with another contract".to_owned()));
         }
-        let (store, ledger) = (self.store.clone(), self.ledger.clone());
+        let (store, ledger, agreed) = (self.store.clone(), self.ledger.clone(), contract.clone());
         blocking(move || {
             store.open_contract(Role::Owner, &contract, &signed).map_err(|error| error.to_string())?;
             ledger.append(&signed).map_err(|error| error.to_string())
@@ -331,6 +341,7 @@ impl Owner {
         .await
         .and_then(|kept| kept)
         .map_err(refused)?;
+        self.journal.opened(Side::Owner, &agreed);
         Ok(id)
     }
 
@@ -374,7 +385,7 @@ impl Owner {
 
     /// Fetches one chunk from one provider and checks it. A damaged or wrong answer marks the
     /// chunk as lost there.
-    async fn fetch_chunk(
+    async fn try_fetch(
         &self,
         node: NodeId,
         chunk: ChunkId,

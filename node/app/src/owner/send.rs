@@ -107,7 +107,12 @@ impl Owner {
         self.send_over(node, chunk, bytes).await
     }
 
-    async fn send_over(&self, node: NodeId, chunk: ChunkId, bytes: Bytes) -> Result<(), ProviderError> {
+    pub(super) async fn try_send(
+        &self,
+        node: NodeId,
+        chunk: ChunkId,
+        bytes: Bytes,
+    ) -> Result<(), ProviderError> {
         let line = self.line(node).await?;
         let len = u32::try_from(bytes.len()).expect("a chunk is at most 1 MiB");
         let request = Request::PutChunk { contract: line.contract, chunk, bytes };

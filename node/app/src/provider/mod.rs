@@ -7,6 +7,7 @@
 
 mod agreement;
 mod chunks;
+mod journaled;
 mod quoting;
 mod settling;
 
@@ -31,6 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
 use crate::hourly::Hourly;
+use crate::journal::Journal;
 use crate::link::Link;
 use crate::money::Purse;
 use crate::policies::Policies;
@@ -83,6 +85,8 @@ pub struct Provider {
     pub creditor: Arc<Creditor>,
     /// Payments and trust lines.
     pub purse: Arc<Purse>,
+    /// What was decided, and how it went.
+    pub journal: Arc<Journal>,
     /// When each contract last committed something, or began to put.
     pub progress: Mutex<HashMap<ContractId, Instant>>,
     /// One change at a time per contract.
@@ -151,7 +155,7 @@ impl Provider {
     async fn serve(&self, from: NodeId, request: Request) -> Answer {
         match request {
             Request::Hello => Ok(Response::Record { record: locked(&self.record).clone() }),
-            Request::OpenContract { note } => self.open_contract(from, &note).await,
+            Request::OpenContract { note } => self.answer_offer(from, &note).await,
             Request::ContractState { contract } => self.contract_state(from, contract).await,
             Request::InventoryPage { contract, from: first } => {
                 self.inventory_page(from, contract, first).await

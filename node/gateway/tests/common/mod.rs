@@ -13,7 +13,9 @@ use std::time::Duration;
 use commonhold_client::Client;
 use commonhold_client::types::*;
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
-use commonhold_gateway::{ApiFault, ArchiveReader, NodeApi, Token, serve};
+use commonhold_gateway::{
+    ApiFault, ArchiveReader, Install, Named, NodeApi, PluginApi, Settings, Token, serve,
+};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -285,6 +287,51 @@ impl NodeApi for Fake {
                 balances: vec![],
             })
         })
+    }
+}
+
+impl PluginApi for Fake {
+    fn plugins(&self) -> BoxFuture<'_, Result<PluginsView, ApiFault>> {
+        self.called("plugins");
+        Box::pin(async { Ok(PluginsView::default()) })
+    }
+
+    fn install_plugin(
+        &self,
+        file: Vec<u8>,
+        install: Install,
+    ) -> BoxFuture<'_, Result<PluginInstalled, ApiFault>> {
+        self.called(format!("install {} {install:?}", file.len()));
+        Box::pin(async { Err(ApiFault::new("plugin_refused", "nobody signed it")) })
+    }
+
+    fn enable_plugin(
+        &self,
+        name: String,
+        settings: Settings,
+    ) -> BoxFuture<'_, Result<PluginChanged, ApiFault>> {
+        self.called(format!("enable {name} {settings:?}"));
+        Box::pin(async { Ok(PluginChanged { done: vec!["done".into()], failed: vec![] }) })
+    }
+
+    fn disable_plugin(&self, named: Named) -> BoxFuture<'_, Result<PluginChanged, ApiFault>> {
+        self.called(format!("disable {named:?}"));
+        Box::pin(async { Ok(PluginChanged::default()) })
+    }
+
+    fn set_plugin(&self, name: String, settings: Settings) -> BoxFuture<'_, Result<PluginChanged, ApiFault>> {
+        self.called(format!("set {name} {settings:?}"));
+        Box::pin(async { Ok(PluginChanged::default()) })
+    }
+
+    fn remove_plugin(&self, name: String) -> BoxFuture<'_, Result<PluginChanged, ApiFault>> {
+        self.called(format!("remove plugin {name}"));
+        Box::pin(async { Ok(PluginChanged::default()) })
+    }
+
+    fn reload_plugins(&self, name: Option<String>) -> BoxFuture<'_, Result<PluginChanged, ApiFault>> {
+        self.called(format!("reload {name:?}"));
+        Box::pin(async { Ok(PluginChanged::default()) })
     }
 }
 

@@ -155,7 +155,8 @@ impl PolicyManifest {
 
 const NONE: &str = "none";
 
-/// Whether a text can be a plugin's name.
+/// Whether a text can be a plugin's name: 1 to [`POLICY_NAME_LEN_MAX`] of `a-z`, `0-9` and `-`, a letter
+/// first. Such a text is one step of a path and no more.
 pub fn is_policy_name(name: &str) -> bool {
     (1..=POLICY_NAME_LEN_MAX).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_lowercase())
