@@ -25,11 +25,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Folders under `plugins/` that have a description, by name.
+/// Folders under `plugins/` with a plugin in Rust, by name. Components of other languages are too large
+/// to be committed.
 fn plugins() -> BTreeMap<String, PathBuf> {
     let folders = std::fs::read_dir(root().join("plugins")).unwrap().map(|it| it.unwrap().path());
     folders
-        .filter(|dir| dir.join("plugin.toml").is_file())
+        .filter(|dir| dir.join("plugin.toml").is_file() && dir.join("Cargo.toml").is_file())
         .map(|dir| (dir.file_name().unwrap().to_str().unwrap().to_owned(), dir))
         .collect()
 }
@@ -164,7 +165,7 @@ fn build(source: &Path, out: &Path) -> Option<Vec<u8>> {
 fn components_are_those_of_their_source() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::new().unwrap();
-    for (name, source) in plugins().into_iter().filter(|(_, dir)| dir.join("Cargo.toml").is_file()) {
+    for (name, source) in plugins() {
         let Some(new) = build(&source, &dir.path().join(format!("{name}.wasm"))) else { return };
         let old = committed(&name, &source);
         let manifests = [&old, &new].map(|file| Package::open(file).unwrap().manifest);
