@@ -9,6 +9,7 @@ mod bucket;
 mod traffic;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub struct Link {
     /// From others.
     pub download: Bucket,
     counted: Mutex<Counted>,
+    hedges: AtomicU64,
     /// One writer at a time.
     file: Mutex<PathBuf>,
 }
@@ -43,6 +45,7 @@ impl Link {
             upload: Bucket::default(),
             download: Bucket::default(),
             counted: Mutex::new(Counted::read(&file)),
+            hedges: AtomicU64::new(0),
             file: Mutex::new(file),
         }
     }
@@ -62,6 +65,16 @@ impl Link {
     pub fn received(&self, bytes: usize) {
         let day = day(unix_seconds());
         self.counted().add(&day, 0, bytes as u64);
+    }
+
+    /// One more chunk is asked for because others are slow.
+    pub fn hedged(&self) {
+        self.hedges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was, since the start.
+    pub fn hedges(&self) -> u64 {
+        self.hedges.load(Ordering::Relaxed)
     }
 
     /// What went today and this month.

@@ -98,8 +98,11 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
 
     let (folder, keeping) = (places.journal(), config.journal.clone());
     let opened = blocking(move || Journal::open(&folder, &keeping)).await?;
-    let journal = opened.with_context(|| format!("the journal in {}", places.journal().display()))?;
-    let journal = Arc::new(journal);
+    // A node can do without.
+    let journal = Arc::new(opened.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the journal cannot be written; decisions are not noted");
+        Journal::off()
+    }));
     let plugins = Arc::new(Plugins::new(&places, party.id(), true));
     for kind in Kind::ALL {
         plugins.seat(kind).observe(journal.clone());

@@ -106,6 +106,7 @@ fn the_default_as_a_plugin_does_what_the_default_does() {
     let report = backtest_json(temp.path(), &[&default_of("placement")]);
     assert_eq!(report["plugin"]["name"], "default-placement");
     assert_eq!(report["report"]["calls"]["questions"], 20);
+    assert_eq!(report["report"]["calls"]["decided_then"]["the default"], 20);
     assert_eq!(report["report"]["calls"]["faults"], 0);
     assert!(report["report"]["calls"]["fuel_median"].as_u64().unwrap() > 0);
     for (section, row) in rows(&report) {
@@ -288,7 +289,7 @@ fn faults_can_be_expected_and_lines_of_a_journal_are_cases() {
         json!({ "time": 5, "event": "omitted", "queue": 1, "rate": {} }),
         json!({ "name": "later", "question": rank(1_900_000_001), "fault": "trapped" }),
     ];
-    fs::write(&cases, lines.map(|line| format!("{line}\n")).concat()).unwrap();
+    fs::write(&cases, lines.clone().map(|line| format!("{line}\n")).concat()).unwrap();
     let plugin = hostile("trap");
     let flags = ["plugin", "test", &plugin, "--cases", cases.to_str().unwrap()];
     let output = run(temp.path(), &flags);
@@ -307,14 +308,21 @@ fn calls_are_measured_beside_the_default() {
     let temp = tempfile::tempdir().unwrap();
     for (kind, functions) in [("pricing", 3), ("placement", 9), ("transport", 11)] {
         let output = run(temp.path(), &["--json", "plugin", "bench", &default_of(kind)]);
-        assert!(output.status.success(), "{output:?}");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         let measured = report["functions"].as_array().unwrap();
         assert_eq!(measured.len(), functions, "{kind}");
         for it in measured {
-            assert!(it["plugin_us"].as_f64().unwrap() > 0.0 && it["fuel"].as_u64().unwrap() > 0, "{it}");
-            assert!(it["default_us"].is_f64() && it["fault"].is_null(), "{it}");
+            assert!(it["default_us"].is_f64(), "{it}");
+            match it["fault"].as_str() {
+                None => {
+                    assert!(it["plugin_us"].as_f64() > Some(0.0) && it["fuel"].as_u64() > Some(0), "{it}")
+                }
+                // A machine that is busy enough.
+                Some(why) => assert!(why.contains("took longer") && it["size"] == 10_000, "{it}"),
+            }
         }
+        let failed = measured.iter().any(|it| it["fault"].is_string());
+        assert_eq!(output.status.success(), !failed, "{output:?}");
     }
     let lines = run(temp.path(), &["plugin", "bench", &default_of("pricing")]);
     assert!(text(&lines.stdout).contains("credit_limit"), "{lines:?}");

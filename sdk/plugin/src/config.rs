@@ -75,7 +75,8 @@ pub fn bytes(name: &str, default: u64) -> u64 {
     }
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
+/// A number of bytes as [`bytes`] takes it, for a value that is one of several; `None` when it is none.
+pub fn parse_bytes(text: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 10] = [
         ("", 1),
         ("B", 1),

@@ -20,7 +20,7 @@ use commonhold_engine::policy::BuiltIn;
 use commonhold_format::policy::{Answer, Kind, Policy, Question};
 use serde::Serialize;
 
-use crate::journal::{History, Line, What};
+use crate::journal::{By, History, Line, What};
 
 pub use self::contracts::{Kept, of_ledger};
 pub use self::report::Report;
@@ -94,6 +94,8 @@ pub struct Calls {
     pub questions: u64,
     /// Of those, with a list that the journal cut.
     pub partial: u64,
+    /// Whose answers counted then, with how often.
+    pub decided_then: BTreeMap<String, u64>,
     /// Answers that were refused; the default's was used.
     pub refused: u64,
     /// Calls without an answer; the default's was used.
@@ -149,7 +151,7 @@ fn ask_all(
     let (mut asked, mut calls, mut invalid) = (Vec::new(), Calls::default(), 0);
     let (mut fuels, mut times) = (Vec::new(), Vec::new());
     for line in lines {
-        let What::Decision { question, answer, left_out, .. } = &line.what else { continue };
+        let What::Decision { question, answer, left_out, by } = &line.what else { continue };
         if question.kind() != kind {
             continue;
         }
@@ -161,6 +163,7 @@ fn ask_all(
         let tried = candidate.ask(question);
         calls.questions += 1;
         calls.partial += u64::from(*left_out > 0);
+        *calls.decided_then.entry(decider(by)).or_default() += 1;
         if tried.answer.is_ok() {
             fuels.push(tried.fuel);
             times.push(tried.time);
@@ -190,6 +193,15 @@ fn ask_all(
         calls.time_max_us = Some(micros(times.last().copied().unwrap_or_default()));
     }
     (asked, calls, invalid)
+}
+
+/// For people.
+fn decider(by: &By) -> String {
+    match by {
+        By::Default => "the default".to_owned(),
+        By::Plugin { name, version } => format!("{name} {version}"),
+        By::Fallback { name, .. } => format!("the default in place of {name}"),
+    }
 }
 
 /// The middle one, or the default of none; the list is sorted then.

@@ -152,6 +152,11 @@ impl Report {
             from => time(from),
         };
         writeln!(to, "from {from} to {} (UTC): {questions} questions", time(self.window.to))?;
+        let then = self.calls.decided_then.iter().map(|(who, count)| format!("{who} {count}"));
+        let then: Vec<String> = then.collect();
+        if !then.is_empty() {
+            writeln!(to, "decided then: {}", then.join(", "))?;
+        }
         if partial > 0 {
             writeln!(to, "{partial} of them are partial: the journal keeps 256 candidates of each")?;
         }

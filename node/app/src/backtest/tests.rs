@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use super::report::Value;
 use super::*;
-use crate::journal::{By, Moved, Side};
+use crate::journal::{Moved, Side};
 
 /// A native policy as a candidate.
 struct Native<F>(F);
@@ -400,6 +400,7 @@ fn where_it_fails_the_default_decides_and_the_reasons_are_counted() {
     assert_eq!(calls.reasons["it trapped"], 1);
     assert_eq!(row(&report, "holders", "same_holders"), whole([9, 8, 9]));
     let text = report.to_text();
+    assert!(text.contains("decided then: the default 3\n"), "{text}");
     assert!(text.contains("1 x it trapped") && text.contains("partial"), "{text}");
 }
 

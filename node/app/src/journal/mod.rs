@@ -27,7 +27,7 @@ use commonhold_format::statement::Contract;
 use commonhold_host::{Decider, Observer};
 
 use self::files::Files;
-use self::gate::Gate;
+use self::gate::{Gate, Rate};
 use crate::clock::unix_milliseconds;
 use crate::config::JournalConfig;
 
@@ -61,7 +61,6 @@ impl Drop for Inner {
 
 impl Journal {
     /// Notes nothing.
-    #[cfg(test)]
     pub fn off() -> Self {
         Self(None)
     }
@@ -72,7 +71,7 @@ impl Journal {
     /// The operating system's reason.
     pub fn open(dir: &Path, config: &JournalConfig) -> std::io::Result<Self> {
         if config.is_off() {
-            return Ok(Self(None));
+            return Ok(Self::off());
         }
         let files = Files::open(dir, config.size.0, config.keep.0, unix_milliseconds() / 1000)?;
         let gate = Arc::new(Gate::default());
@@ -89,7 +88,7 @@ impl Journal {
         let Some(inner) = &self.0 else { return };
         let name = trim::name(question);
         let weight = trim::weight(question);
-        inner.put(name, gate::DECISIONS_PER_SECOND, weight, || {
+        inner.put(name, gate::DECISIONS, weight, || {
             let (question, answer, left_out) = trim::trim(question, answer);
             What::Decision { question, answer, by: by().cut(), left_out }
         });
@@ -124,18 +123,25 @@ impl Journal {
 
     /// Notes a contract that both signed.
     pub fn opened(&self, side: Side, contract: &Contract) {
-        self.event("contract_opened", || What::ContractOpened { side, terms: contract.into() });
+        self.event("contract_opened", gate::CONTRACTS, || What::ContractOpened {
+            side,
+            terms: contract.into(),
+        });
     }
 
     /// Notes a contract that came to nothing, and why.
     pub fn refused(&self, side: Side, contract: &Contract, why: &str) {
         let why = cut(why);
-        self.event("contract_refused", || What::ContractRefused { side, terms: contract.into(), why });
+        self.event("contract_refused", gate::CONTRACTS, || What::ContractRefused {
+            side,
+            terms: contract.into(),
+            why,
+        });
     }
 
-    fn event(&self, name: &'static str, what: impl FnOnce() -> What) {
+    fn event(&self, name: &'static str, most: Rate, what: impl FnOnce() -> What) {
         if let Some(inner) = &self.0 {
-            inner.put(name, gate::EVENTS_PER_SECOND, 1, what);
+            inner.put(name, most, 1, what);
         }
     }
 }
@@ -147,9 +153,9 @@ impl Observer for Journal {
 }
 
 impl Inner {
-    fn put(&self, name: &'static str, per_second: u32, weight: usize, what: impl FnOnce() -> What) {
+    fn put(&self, name: &'static str, most: Rate, weight: usize, what: impl FnOnce() -> What) {
         let time = unix_milliseconds();
-        if !self.gate.admit(name, per_second, weight, time / 1000) {
+        if !self.gate.admit(name, most, weight, time / 1000) {
             return;
         }
         let line = Line { time, what: what() };
@@ -187,7 +193,7 @@ impl<'a> Going<'a> {
         let moved = Moved { node: self.node.into(), bytes: self.bytes, ms, error, given_up };
         let what = (self.what)(moved);
         let name = what.name();
-        self.journal.event(name, || what);
+        self.journal.event(name, gate::TRANSFERS, || what);
     }
 }
 

@@ -138,14 +138,34 @@ fn more_than_goes_in_a_second_is_counted() {
 #[test]
 fn what_waits_is_bounded_and_counted() {
     let gate = gate::Gate::default();
-    let admitted = (0..1000).filter(|at| gate.admit("rank", u32::MAX, 257, *at)).count();
+    let most = Rate { second: u32::MAX, hour: u32::MAX };
+    let admitted = (0..1000).filter(|_| gate.admit("rank", most, 257, 5)).count();
     assert!(admitted < 200, "{admitted}");
-    assert_eq!(gate.omitted(999), None, "the second is not over");
-    let Some(What::Omitted { queue, rate }) = gate.omitted(1000) else { panic!("nothing is said") };
+    assert_eq!(gate.omitted(64, false), None, "the minute is not over");
+    let Some(What::Omitted { queue, rate }) = gate.omitted(65, false) else { panic!("nothing is said") };
     assert_eq!((queue, rate.len()), (1000 - admitted as u64, 0));
-    assert_eq!(gate.omitted(1000), None, "it is said once");
+    assert_eq!(gate.omitted(1000, true), None, "it is said once");
     gate.written(257);
-    assert!(gate.admit("rank", u32::MAX, 257, 1000));
+    assert!(gate.admit("rank", most, 257, 1000));
+}
+
+#[test]
+fn no_kind_of_line_takes_the_room_of_the_others() {
+    let gate = gate::Gate::default();
+    let most = Rate { second: 2, hour: 5 };
+    let admit = |name, second| {
+        let goes = gate.admit(name, most, 1, second);
+        if goes {
+            gate.written(1);
+        }
+        goes
+    };
+    let first: Vec<bool> = [7200, 7200, 7200, 7201, 7201, 7202, 7203].map(|at| admit("quote", at)).to_vec();
+    assert_eq!(first, [true, true, false, true, true, true, false]);
+    assert!(admit("rank", 7203), "another kind");
+    assert!(admit("quote", 10_800), "another hour");
+    let Some(What::Omitted { queue: 0, rate }) = gate.omitted(10_800, false) else { panic!() };
+    assert_eq!(rate["quote"], 2);
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub fn run(mut files: Files, queue: &Receiver<Line>, gate: &Gate) {
             tell(&mut well, written);
         }
         // A disk that takes no lines takes no line about them either.
-        if well && let Some(what) = gate.omitted(if over { u64::MAX } else { now / 1000 }) {
+        if well && let Some(what) = gate.omitted(now / 1000, over) {
             tell(&mut well, write(&mut files, &Line { time: now, what }));
         }
         if over {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use commonhold_format::policy::Question;
 use commonhold_format::statement::PolicyManifest;
 use commonhold_host::{Fault, Plugin};
+use commonhold_ledger::source::LogFolder;
 use commonhold_ledger::verify::Log;
 use data_encoding::HEXLOWER;
 use serde_json::json;
@@ -45,7 +46,7 @@ pub async fn run(dir: &Path, flags: Backtest, json: bool) -> Result<()> {
         bail!("{} is no data directory: name one with --data-dir", dir.display());
     }
     // A node that has signed nothing yet has no ledger to read.
-    let log = if places.ledger().is_dir() { Some(own(dir).await?.0) } else { None };
+    let log = if LogFolder::is_one(&places.ledger()) { Some(own(dir).await?.0) } else { None };
     blocking(move || {
         let trial = Trial::open(&flags.file)?;
         let report = replay(&trial, &places, log.as_ref(), &flags)?;
