@@ -222,12 +222,14 @@ fn limits(asked: &[Asked], lines: &[&Line], window: Window) -> Section {
     let mut limited_ms = [[0_u64; 2]; 3];
     let mut over = [[0_u128; 2]; 3];
     for (at, (time, limits)) in points.iter().enumerate() {
-        let end = points.get(at + 1).map_or((window.to + 1) * 1000, |(next, _)| *next);
+        let end =
+            points.get(at + 1).map_or(window.to.saturating_add(1).saturating_mul(1000), |(next, _)| *next);
         let ms = end.saturating_sub(*time);
         for (column, limits) in limits.iter().enumerate() {
             for (way, limit) in [limits.upload, limits.download].into_iter().enumerate() {
                 if limit > 0 {
-                    limited_ms[column][way] += ms;
+                    let sum = &mut limited_ms[column][way];
+                    *sum = sum.saturating_add(ms);
                     let most = u128::from(limit) * u128::from(ms) / 1000;
                     over[column][way] += moved[at][way].saturating_sub(most);
                 }
