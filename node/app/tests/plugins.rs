@@ -371,7 +371,7 @@ fn attack_38_a_plugin_that_loops_holds_nothing_up_and_the_operator_reads_why() {
     net.assert_readable("good", &bytes);
     let it = plugin(&net.owner, "probe");
     let (calls, remembers) = (it["metrics"]["calls"].as_u64().unwrap(), &it["metrics"]["state_bytes"]);
-    assert!(calls > 0 && it["metrics"]["faults"] == 0, "{it}");
+    assert!(it["metrics"]["faults"].as_u64() < Some(calls), "{it}");
     assert!(remembers.as_u64() > Some(0), "{it}");
     let said = it["log"][0]["message"].as_str().unwrap();
     assert!(
