@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use commonhold_format::policy::{Limit, Limits, Policy, Traffic};
+use tokio::sync::Notify;
 
 pub use self::bucket::Bucket;
 use self::traffic::Counted;
@@ -36,6 +37,7 @@ pub struct Link {
     hedges: AtomicU64,
     /// One writer at a time.
     file: Mutex<PathBuf>,
+    changed: Notify,
 }
 
 impl Link {
@@ -47,6 +49,7 @@ impl Link {
             counted: Mutex::new(Counted::read(&file)),
             hedges: AtomicU64::new(0),
             file: Mutex::new(file),
+            changed: Notify::new(),
         }
     }
 
@@ -89,6 +92,11 @@ impl Link {
         Limits { upload: self.upload.rate(), download: self.download.rate() }
     }
 
+    /// Somebody else may decide now, who is asked for limits at once and not only at the next minute.
+    pub fn policy_changed(&self) {
+        self.changed.notify_one();
+    }
+
     /// Writes the counts down.
     ///
     /// # Errors
@@ -120,7 +128,10 @@ impl Link {
                     Err(_) => tracing::warn!("the counts of traffic were not kept"),
                 }
             }
-            tokio::time::sleep(ASKED_EVERY).await;
+            tokio::select! {
+                () = tokio::time::sleep(ASKED_EVERY) => {}
+                () = self.changed.notified() => {}
+            }
         }
     }
 }
@@ -150,18 +161,17 @@ mod tests {
         let link = Arc::new(Link::open(file.clone()));
         link.sent(1000);
         link.received(1);
-        let first = tokio::spawn(link.clone().run(Arc::new(Metered)));
+        let task = tokio::spawn(link.clone().run(Arc::new(Metered)));
         let until = async |limits: Limits| {
             while link.limits() != limits {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         until(Limits { upload: 1000, download: 100 }).await;
-        first.abort();
         link.sent(9000);
-        let second = tokio::spawn(link.clone().run(Arc::new(Metered)));
+        link.policy_changed();
         until(Limits { upload: 10_000, download: 1000 }).await;
-        second.abort();
+        task.abort();
         link.save().unwrap();
         assert_eq!(Link::open(file).traffic(), link.traffic());
     }
