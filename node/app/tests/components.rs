@@ -197,35 +197,6 @@ fn components_are_those_of_their_source() {
     }
 }
 
-/// What is written in another language answers like what it was written after. Its component is not
-/// committed, since a JavaScript engine is in it: plugins/scarcity-js/README.md says how it is built.
-#[test]
-fn scarcity_in_javascript_answers_like_scarcity() {
-    let built = root().join("plugins/scarcity-js/target/scarcity-js.wasm");
-    let Ok(javascript) = std::fs::read(&built) else {
-        let ci = std::env::var("CI");
-        assert_ne!(ci.as_deref(), Ok("true"), "{} must be built where CI=true", built.display());
-        eprintln!("SKIPPED: scarcity-js: {} is not built", built.display());
-        return;
-    };
-    let host = Host::new().unwrap();
-    let scarcity = &plugins()["scarcity"];
-    passes_its_cases(&host, &javascript, scarcity);
-
-    let rust = committed("scarcity", scarcity);
-    let mut random = Random(3);
-    for curve in ["0:0 7:1 50:999 99:1000000", "100:3", ""] {
-        let config = [("curve", curve), ("expected_percent", "30")];
-        let config = BTreeMap::from(config.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let [rust, javascript] = [&rust, &javascript].map(|file| load(&host, file, config.clone()));
-        for _ in 0..100 {
-            let question = random.question(Kind::Pricing);
-            let [rust, javascript] = [&rust, &javascript].map(|it| it.call(&question).unwrap().answer);
-            assert_eq!(javascript, rust, "{question:?}");
-        }
-    }
-}
-
 #[test]
 fn what_plugin_new_writes_builds_and_passes_its_cases() {
     let dir = tempfile::tempdir().unwrap();
