@@ -94,14 +94,8 @@ impl Plugins {
         let Described { manifest, grant } = self.describe(name);
         let mut view = PluginView { name: name.to_owned(), ..PluginView::default() };
         if let Ok((manifest, bytes)) = &manifest {
-            view.version = manifest.version.clone();
-            view.kind = manifest.kind.to_string();
-            view.api = manifest.api.clone();
-            view.about = harmless(&manifest.about);
-            view.author = manifest.author.map(|author| author.to_string());
-            view.component = HEXLOWER.encode(&manifest.component);
+            show(&mut view, manifest);
             view.bytes = *bytes;
-            view.asks = words(&manifest.capabilities);
         }
         if let Ok(grant) = &grant {
             view.granted = words(&grant.capabilities);
@@ -123,6 +117,10 @@ impl Plugins {
         }
         .to_owned();
         view.problem = problem(post).or(broken);
+        if let Some((_, deciding)) = status.plugin.as_ref().filter(|_| seated) {
+            // What decides, whatever its file has become since.
+            show(&mut view, deciding);
+        }
         if seated && self.live {
             let bytes = post
                 .seat
@@ -156,6 +154,17 @@ impl Plugins {
         lock(&self.described).insert(name.to_owned(), (prints, described.clone()));
         described
     }
+}
+
+/// What a plugin says of itself.
+fn show(view: &mut PluginView, manifest: &PolicyManifest) {
+    view.version = manifest.version.clone();
+    view.kind = manifest.kind.to_string();
+    view.api = manifest.api.clone();
+    view.about = harmless(&manifest.about);
+    view.author = manifest.author.map(|author| author.to_string());
+    view.component = HEXLOWER.encode(&manifest.component);
+    view.asks = words(&manifest.capabilities);
 }
 
 /// What is wrong at a post, if anything is.
