@@ -213,6 +213,7 @@ fn traffic(link: &Link) -> types::TrafficStatus {
         received_today_bytes: traffic.received_today,
         sent_this_month_bytes: traffic.sent_this_month,
         received_this_month_bytes: traffic.received_this_month,
+        hedged_chunks: link.hedges(),
         upload_limit_bytes_per_second: (limits.upload > 0).then_some(limits.upload),
         download_limit_bytes_per_second: (limits.download > 0).then_some(limits.download),
     }

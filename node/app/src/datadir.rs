@@ -303,6 +303,8 @@ pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DataDir
         file.sync_all()?;
         fs::rename(&partial, path)?;
         match path.parent() {
+            // A name alone lies in the working directory.
+            Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
             Some(parent) => File::open(parent)?.sync_all(),
             None => Ok(()),
         }

@@ -9,10 +9,12 @@ mod bucket;
 mod traffic;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use commonhold_format::policy::{Limit, Limits, Policy, Traffic};
+use tokio::sync::Notify;
 
 pub use self::bucket::Bucket;
 use self::traffic::Counted;
@@ -32,8 +34,10 @@ pub struct Link {
     /// From others.
     pub download: Bucket,
     counted: Mutex<Counted>,
+    hedges: AtomicU64,
     /// One writer at a time.
     file: Mutex<PathBuf>,
+    changed: Notify,
 }
 
 impl Link {
@@ -43,7 +47,9 @@ impl Link {
             upload: Bucket::default(),
             download: Bucket::default(),
             counted: Mutex::new(Counted::read(&file)),
+            hedges: AtomicU64::new(0),
             file: Mutex::new(file),
+            changed: Notify::new(),
         }
     }
 
@@ -64,6 +70,16 @@ impl Link {
         self.counted().add(&day, 0, bytes as u64);
     }
 
+    /// One more chunk is asked for because others are slow.
+    pub fn hedged(&self) {
+        self.hedges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was, since the start.
+    pub fn hedges(&self) -> u64 {
+        self.hedges.load(Ordering::Relaxed)
+    }
+
     /// What went today and this month.
     pub fn traffic(&self) -> Traffic {
         let mut counted = self.counted();
@@ -74,6 +90,11 @@ impl Link {
     /// The limits in force.
     pub fn limits(&self) -> Limits {
         Limits { upload: self.upload.rate(), download: self.download.rate() }
+    }
+
+    /// Somebody else may decide now, who is asked for limits at once and not only at the next minute.
+    pub fn policy_changed(&self) {
+        self.changed.notify_one();
     }
 
     /// Writes the counts down.
@@ -107,7 +128,10 @@ impl Link {
                     Err(_) => tracing::warn!("the counts of traffic were not kept"),
                 }
             }
-            tokio::time::sleep(ASKED_EVERY).await;
+            tokio::select! {
+                () = tokio::time::sleep(ASKED_EVERY) => {}
+                () = self.changed.notified() => {}
+            }
         }
     }
 }
@@ -137,18 +161,17 @@ mod tests {
         let link = Arc::new(Link::open(file.clone()));
         link.sent(1000);
         link.received(1);
-        let first = tokio::spawn(link.clone().run(Arc::new(Metered)));
+        let task = tokio::spawn(link.clone().run(Arc::new(Metered)));
         let until = async |limits: Limits| {
             while link.limits() != limits {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         until(Limits { upload: 1000, download: 100 }).await;
-        first.abort();
         link.sent(9000);
-        let second = tokio::spawn(link.clone().run(Arc::new(Metered)));
+        link.policy_changed();
         until(Limits { upload: 10_000, download: 1000 }).await;
-        second.abort();
+        task.abort();
         link.save().unwrap();
         assert_eq!(Link::open(file).traffic(), link.traffic());
     }

@@ -175,6 +175,15 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         vault.clone(),
         creditor.clone(),
     ));
+    plugins.listen({
+        let (quoter, creditor) = (quoter.clone(), creditor.clone());
+        move |kind| {
+            if kind == Kind::Pricing {
+                quoter.changed();
+                creditor.ask_anew();
+            }
+        }
+    });
     let record = Arc::new(Mutex::new(Vec::new()));
     let announcer = Arc::new(Announcer {
         net: net.clone(),

@@ -71,6 +71,16 @@ fn rank(now: u64) -> Value {
     })
 }
 
+/// Somebody owes 5, asked at a time in Unix seconds.
+fn credit(now: u64) -> Value {
+    json!({
+        "ask": "credit_limit",
+        "now": { "unix_seconds": now, "minute_of_week": 0 },
+        "peer": { "party": key(7), "account": 5 },
+        "gift_budget": 100,
+    })
+}
+
 fn backtest(dir: &Path, flags: &[&str]) -> Output {
     run(dir, &[&["plugin", "backtest"], flags].concat())
 }
@@ -147,21 +157,30 @@ fn the_same_history_and_file_give_the_same_bytes() {
 #[test]
 fn hostile_plugins_are_replayed_to_the_end_and_the_reasons_are_counted() {
     // They behave until 2030.
-    let lines = [
-        decision(1_750_000_000_000, rank(1_750_000_000), json!({ "ranking": [0, 1, 2, 3, 4, 5] })),
-        decision(1_900_000_001_000, rank(1_900_000_001), json!({ "ranking": [0, 1, 2, 3, 4, 5] })),
-        decision(1_900_000_002_000, rank(1_900_000_002), json!({ "ranking": [0, 1, 2, 3, 4, 5] })),
+    let times = [1_750_000_000, 1_900_000_001, 1_900_000_002];
+    let ranked = times.map(|now| decision(1000 * now, rank(now), json!({ "ranking": [0, 1, 2, 3, 4, 5] })));
+    let owing = times.map(|now| {
+        let answer = json!({ "credit": { "trust": 0, "gift": i64::MAX } });
+        decision(1000 * now, credit(now), answer)
+    });
+    let temp = history(&[ranked, owing].concat());
+    let cases = [
+        ("infinite-loop", false, "credit", "refused"),
+        ("trap", false, "credit", "refused"),
+        ("panic", false, "credit", "refused"),
+        ("unknown-candidates", true, "holders", "short"),
+        ("same-candidate", true, "holders", "short"),
     ];
-    let temp = history(&lines);
-    for (name, refused) in [("infinite-loop", false), ("trap", false), ("unknown-candidates", true)] {
+    for (name, refused, section, key) in cases {
         let report = backtest_json(temp.path(), &[&hostile(name)]);
         let calls = &report["report"]["calls"];
         let counted = (calls["faults"].as_u64().unwrap(), calls["refused"].as_u64().unwrap());
         assert_eq!(counted, if refused { (0, 2) } else { (2, 0) }, "{name}: {calls}");
         let reasons = calls["reasons"].as_object().unwrap();
         assert_eq!(reasons.values().filter_map(Value::as_u64).sum::<u64>(), 2, "{name}: {calls}");
-        // The default stood in for it twice; its own answer was an empty ranking.
-        assert_eq!(row(&report, "holders", "short")["plugin"], 1, "{name}");
+        // The default stood in for it twice; its own answer was an empty ranking, and no credit.
+        assert_eq!(row(&report, section, key)["plugin"], 1, "{name}");
+        assert_eq!(row(&report, section, key)["default"], 0, "{name}");
     }
     for name in ["tampered", "wrong-signature", "another-version", "silent-import"] {
         let refused = backtest(temp.path(), &[&hostile(name)]);
@@ -287,10 +306,10 @@ fn faults_can_be_expected_and_lines_of_a_journal_are_cases() {
     let lines = [
         decision(1_750_000_000_000, rank(1_750_000_000), json!({ "ranking": [] })),
         json!({ "time": 5, "event": "omitted", "queue": 1, "rate": {} }),
-        json!({ "name": "later", "question": rank(1_900_000_001), "fault": "trapped" }),
+        json!({ "name": "later", "question": rank(1_900_000_001), "fault": "4294967295" }),
     ];
     fs::write(&cases, lines.clone().map(|line| format!("{line}\n")).concat()).unwrap();
-    let plugin = hostile("trap");
+    let plugin = hostile("unknown-candidates");
     let flags = ["plugin", "test", &plugin, "--cases", cases.to_str().unwrap()];
     let output = run(temp.path(), &flags);
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));

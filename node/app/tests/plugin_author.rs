@@ -118,6 +118,21 @@ fn build_packs_a_component_of_other_tools() {
 }
 
 #[test]
+fn what_was_built_is_signed_where_it_lies() {
+    let dir = tempfile::tempdir().unwrap();
+    described(dir.path(), "placement", "[\"log\", \"config\"]");
+    done(plugin(dir.path(), &["build", "--from", shipped("spread").to_str().unwrap()]));
+    let commonhold = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_commonhold"));
+        done(command.args(["--data-dir", "data"]).args(arguments).current_dir(dir.path()).output().unwrap())
+    };
+    commonhold(&["init"]);
+    commonhold(&["plugin", "sign", "mine.wasm"]);
+    let signed = std::fs::read(dir.path().join("mine.wasm")).unwrap();
+    assert!(Package::open(&signed).unwrap().manifest.author.is_some());
+}
+
+#[test]
 fn build_says_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let build = |from: &Path| refused(plugin(dir.path(), &["build", "--from", from.to_str().unwrap()]));

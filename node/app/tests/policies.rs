@@ -216,3 +216,129 @@ async fn an_owner_pays_a_quote_and_never_far_more_than_was_announced() {
         net.assert_readable(name, &noise(5_000, 1));
     }
 }
+
+/// Installs one of plugins/ on a running node and lets it decide.
+fn enable(node: &Node, name: &str, settings: &[&str]) {
+    let file = format!("{}/../../plugins/{name}/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+    node.ok(&["plugin", "install", &file, "--unsigned", "--grant", "config,log"]);
+    let set: Vec<&str> = settings.iter().flat_map(|it| ["--set", it]).collect();
+    node.ok(&[&["plugin", "enable", name], &set[..]].concat());
+}
+
+/// An owner that joins through a provider and knows so many of them.
+fn owner(dir: &std::path::Path, through: &Node, providers: usize) -> Node {
+    let addresses = through.status()["addresses"].clone();
+    let addresses: Vec<String> = serde_json::from_value(addresses).unwrap();
+    let flags: Vec<&str> = addresses.iter().flat_map(|it| ["--bootstrap", it]).collect();
+    let mut node = Node::init(dir, &flags);
+    node.up();
+    until("the owner has found the providers", || offers(&node).len() >= providers);
+    node
+}
+
+/// Peers that lend disk to an owner.
+fn offers(node: &Node) -> Vec<Value> {
+    let peers = node.json(&["peers"]);
+    let offers = |peer: &&Value| peer["connected"] == true && peer["free_bytes"].as_u64() > Some(0);
+    peers.as_array().unwrap().iter().filter(offers).cloned().collect()
+}
+
+fn put(node: &Node, name: &str, bytes: &[u8]) {
+    let file = node.dir.parent().unwrap().join(name);
+    std::fs::write(&file, bytes).unwrap();
+    node.ok(&["put", file.to_str().unwrap()]);
+}
+
+/// How many of an owner's chunks are in Germany, and how many there are.
+fn in_germany(node: &Node) -> (u64, u64) {
+    let offers = offers(node);
+    let is_german =
+        |provider: &Value| offers.iter().any(|peer| peer["peer_id"] == *provider && peer["region"] == "DE");
+    let contracts = api(node, "contracts");
+    let contracts = contracts.as_array().unwrap();
+    let count = |it: &Value| it["held_chunks"].as_u64().unwrap();
+    let german = contracts.iter().filter(|it| is_german(&it["provider"])).map(count).sum();
+    (german, contracts.iter().map(count).sum())
+}
+
+/// Nine providers, four of them in one country: by the default they hold 4 of 9 of the chunks, and under
+/// `spread` one of the six chunks of each segment.
+#[test]
+fn with_spread_no_country_has_two_chunks_of_a_segment() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut bootstrap: Vec<String> = Vec::new();
+    let mut providers = Vec::new();
+    for (number, region) in ["DE", "DE", "DE", "DE", "FR", "IT", "ES", "PL", "AT"].into_iter().enumerate() {
+        let mut flags = vec!["--provide", "128 MiB"];
+        bootstrap.iter().for_each(|address| flags.extend(["--bootstrap", address]));
+        let mut node = Node::init(&temp.path().join(format!("provider-{number}")), &flags);
+        node.set("# region", &format!("{region:?}"));
+        node.up();
+        if bootstrap.is_empty() {
+            bootstrap = serde_json::from_value(node.status()["addresses"].clone()).unwrap();
+        }
+        providers.push(node);
+    }
+    let plain = owner(&temp.path().join("plain"), &providers[0], 9);
+    let spread = owner(&temp.path().join("spread"), &providers[0], 9);
+    enable(&spread, "spread", &[]);
+    for number in 0..6 {
+        put(&plain, &format!("plain-{number}"), &noise(3_000, number));
+        put(&spread, &format!("spread-{number}"), &noise(3_000, number));
+    }
+    let (german, all) = in_germany(&plain);
+    assert!(5 * german > all, "{german} of {all}");
+    // Of a segment stored with a chunk less it is one of five.
+    let (german, all) = in_germany(&spread);
+    assert!(german > 0 && 5 * german <= all, "{german} of {all}");
+    // A policy that wants other countries than there are says so.
+    spread.ok(&["plugin", "set", "spread", "regions=NL", "unknown=false"]);
+    let file = temp.path().join("nowhere");
+    std::fs::write(&file, noise(3_000, 9)).unwrap();
+    let why = spread.refused(&["put", file.to_str().unwrap()]);
+    assert!(why.contains("placement policy"), "{why}");
+}
+
+/// Prices of an owner's contracts for storage.
+fn agreed(node: &Node) -> Vec<u64> {
+    let contracts = api(node, "contracts");
+    let price = |it: &Value| it["prices"]["storage_microcredits_per_gib_month"].as_u64().unwrap();
+    contracts.as_array().unwrap().iter().map(price).collect()
+}
+
+#[test]
+fn with_flat_contracts_have_its_prices_and_owners_its_ceiling() {
+    let net = Net::start(&[]);
+    net.put("before", &noise(3_000, 1));
+    let before = agreed(&net.owner);
+    assert!(!before.is_empty() && before.iter().all(|it| *it == 1_000_000), "{before:?}");
+    for provider in &net.providers {
+        enable(provider, "flat", &["storage=2000"]);
+    }
+    let second = owner(&net.temp.path().join("second"), &net.providers[0], common::PROVIDERS);
+    until("the new prices are announced", || {
+        offers(&second).iter().all(|it| it["prices"]["storage_microcredits_per_gib_month"] == 2_000)
+    });
+    put(&second, "after", &noise(3_000, 2));
+    let after = agreed(&second);
+    assert!(!after.is_empty() && after.iter().all(|it| *it == 2_000), "{after:?}");
+    // Contracts that stand are as they were.
+    assert_eq!(agreed(&net.owner), before);
+    // An owner that accepts less puts nothing, and reads why.
+    enable(&second, "flat", &["max_storage=1999"]);
+    let third = owner(&net.temp.path().join("third"), &net.providers[0], common::PROVIDERS);
+    enable(&third, "flat", &["max_storage=1999"]);
+    let file = net.temp.path().join("dear");
+    std::fs::write(&file, noise(3_000, 3)).unwrap();
+    for poor in [&second, &third] {
+        let why = poor.refused(&["put", file.to_str().unwrap()]);
+        assert!(why.contains("pricing policy accepts"), "{why}");
+    }
+    third.ok(&["plugin", "disable", "pricing"]);
+    // And a provider whose policy gives nobody anything takes no newcomer on.
+    for provider in &net.providers {
+        provider.ok(&["plugin", "set", "flat", "gift=0"]);
+    }
+    let why = third.refused(&["put", file.to_str().unwrap()]);
+    assert!(why.contains("no more credit"), "{why}");
+}

@@ -86,3 +86,59 @@ impl Breaker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(begin: Instant, seconds: u64) -> Instant {
+        begin + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn it_opens_after_faults_in_a_row_for_twice_as_long_each_time() {
+        let begin = Instant::now();
+        let mut breaker = Breaker::new();
+        for _ in 1..BREAKER_FAULTS_IN_ROW {
+            assert!(breaker.admits(begin));
+            assert_eq!(breaker.failed(begin), None);
+        }
+        let mut now = begin;
+        let mut expected = BREAKER_PAUSE;
+        for _ in 0..12 {
+            assert!(breaker.admits(now));
+            assert_eq!(breaker.failed(now), Some(expected));
+            assert_eq!(breaker.open_until(now), Some(now + expected));
+            assert!(!breaker.admits(now + expected - Duration::from_millis(1)));
+            now += expected;
+            expected = (2 * expected).min(BREAKER_PAUSE_MAX);
+        }
+        assert_eq!(expected, BREAKER_PAUSE_MAX);
+        // It answers for longer than the window: all is forgotten.
+        assert!(breaker.admits(now));
+        now += BREAKER_WINDOW + Duration::from_secs(1);
+        breaker.answered(now);
+        for _ in 1..BREAKER_FAULTS_IN_ROW {
+            assert_eq!(breaker.failed(now), None);
+        }
+        assert_eq!(breaker.failed(now), Some(BREAKER_PAUSE));
+    }
+
+    #[test]
+    fn it_opens_after_many_faults_that_are_not_in_a_row() {
+        let begin = Instant::now();
+        let mut breaker = Breaker::new();
+        let many = BREAKER_FAULTS_IN_WINDOW as u64;
+        for at in 1..many {
+            assert_eq!(breaker.failed(after(begin, at)), None);
+            breaker.answered(after(begin, at));
+        }
+        assert_eq!(breaker.failed(after(begin, many)), Some(BREAKER_PAUSE));
+        let mut breaker = Breaker::new();
+        for at in 1..10 * many {
+            // One in 60 s never are so many within the window.
+            assert_eq!(breaker.failed(after(begin, 60 * at)), None);
+            breaker.answered(after(begin, 60 * at));
+        }
+    }
+}

@@ -205,6 +205,12 @@ fn config() -> Config {
         .consume_fuel(true)
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
+        // Every access is checked by an instruction and none by a guard page. So a heap that grows and is
+        // put back needs no system call, which took as long as a whole small call, and the process needs
+        // no signal handlers.
+        .signals_based_traps(false)
+        .memory_reservation(MEMORY_BYTES_MAX as u64)
+        .memory_guard_size(0)
         // One frame tells what an import was handed from what was answered.
         .wasm_backtrace_max_frames(NonZeroUsize::new(1))
         .wasm_relaxed_simd(false)

@@ -20,6 +20,7 @@ mod fault;
 mod guest;
 mod limits;
 mod load;
+mod scan;
 mod seat;
 mod self_test;
 mod state;

@@ -17,7 +17,7 @@ use crate::call::{Plugin, World};
 use crate::engine::Host;
 use crate::fault::clip;
 use crate::limits::Limits;
-use crate::wit;
+use crate::{scan, wit};
 
 /// What the operator allows a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,11 +89,10 @@ impl Host {
         }
         let engine = &self.inner.engine;
         let code = |error: wasmtime::Error| Refused::Code(clip(&format!("{error:#}")));
-        let component = Component::from_binary(engine, package.component).map_err(code)?;
-        let ty = component.component_type();
-        for (name, _) in ty.imports(engine) {
-            check_import(name, &manifest.capabilities)?;
+        for name in scan::imports(package.component)? {
+            check_import(&name, &manifest.capabilities)?;
         }
+        let component = Component::from_binary(engine, package.component).map_err(code)?;
         let pre = self.inner.linker.instantiate_pre(&component).map_err(code)?;
         let export = |error: wasmtime::Error| {
             Refused::Export(format!(

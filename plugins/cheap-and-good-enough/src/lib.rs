@@ -12,6 +12,8 @@ use commonhold_plugin::placement::*;
 const K: [u32; 10] = [1, 2, 3, 4, 6, 8, 10, 12, 16, 20];
 /// Higher prices count as this one, so that sums of them fit.
 const PRICE_MAX: u64 = 1 << 50;
+/// Added to the price of whoever is a spare only.
+const SPARE: u64 = 1 << 60;
 
 struct Cheap;
 
@@ -21,16 +23,14 @@ impl Placement for Cheap {
     /// and the owner reads how many are missing.
     fn choose_code(_now: Moment, candidates: Vec<Candidate>) -> Code {
         let rules = Rules::configured();
-        let good = order::by_key(&candidates, |it| (!rules.good(it), rules.price(it)));
-        let good = good.iter().map(|at| &candidates[*at as usize]).filter(|it| rules.good(it));
+        let mut prices: Vec<u64> =
+            candidates.iter().map(|it| rules.worth(it)).filter(|it| *it < SPARE).collect();
+        prices.sort_unstable();
         // sums[n] is what the n cheapest ask together.
-        let sums: Vec<u64> = [0]
-            .into_iter()
-            .chain(good.take(64).scan(0, |sum, it| {
-                *sum += rules.price(it);
-                Some(*sum)
-            }))
-            .collect();
+        let mut sums = vec![0];
+        for (price, sum) in prices.iter().take(64).zip(0..) {
+            sums.push(sums[sum] + price);
+        }
         let codes: Vec<Code> = K.iter().filter_map(|k| rules.safe_code(*k)).collect();
         let cost = |it: &&Code| (sums[it.n as usize] * 64 / u64::from(it.k), it.n);
         let affordable = codes.iter().filter(|it| (it.n as usize) < sums.len()).min_by_key(cost);
@@ -43,17 +43,17 @@ impl Placement for Cheap {
     /// that not all of them go to the same few; the others are spares, the cheapest first.
     fn rank(need: Need, taken: Vec<Candidate>, candidates: Vec<Candidate>) -> Vec<u32> {
         let rules = Rules::configured();
+        let at = |position: &u32| &candidates[*position as usize];
+        let by_price = order::by_key(&candidates, |it| rules.worth(it));
         // An operator with a hundred cheap nodes gets one chunk: only the cheapest of them counts.
         let mut apart = Apart::new(&taken);
-        let cheapest = order::by_key(&candidates, |it| (!rules.good(it), rules.price(it)));
-        let cheapest = cheapest.iter().map(|at| &candidates[*at as usize]).filter(|it| apart.admit(it));
-        let enough = cheapest.take(need.holders.max(1) as usize).last().map_or(0, |it| rules.price(it));
-        let near = enough + enough * rules.near_per_mille / 1000;
-        let key = |it: &Candidate| {
-            let price = rules.price(it);
-            (!rules.good(it), if price <= near { 0 } else { price }, it.returning.wrapping_sub(1))
-        };
-        order::weighted_after(&candidates, key, default_weight)
+        let cheapest = by_price.iter().map(at).filter(|it| apart.admit(it));
+        let enough = cheapest.take(need.holders.max(1) as usize).last().map_or(0, |it| rules.worth(it));
+        let near = (enough + enough % SPARE * rules.near_per_mille / 1000).min(SPARE - 1);
+        let is_near = |it: &Candidate| rules.worth(it) <= near;
+        let mut order = order::weighted(&candidates, |it| if is_near(it) { default_weight(it) } else { 0 });
+        order.extend(by_price.iter().filter(|it| !is_near(at(it))));
+        order
     }
 }
 
@@ -83,15 +83,15 @@ impl Rules {
         }
     }
 
-    /// What a GiB costs in a month: keeping it, and reading back a part of it.
-    fn price(&self, candidate: &Candidate) -> u64 {
-        let egress = (candidate.prices.egress / 1000).saturating_mul(self.egress_per_mille);
-        let rest = candidate.prices.egress % 1000 * self.egress_per_mille / 1000;
-        candidate.prices.storage.saturating_add(egress).saturating_add(rest).min(PRICE_MAX)
-    }
-
-    fn good(&self, candidate: &Candidate) -> bool {
-        candidate.standing == STANDING_GOOD && candidate.failed_per_mille() <= self.max_failed_per_mille
+    /// What a GiB costs in a month: keeping it, and reading back a part of it. From [`SPARE`] on for those on
+    /// probation and those who failed too many audits.
+    fn worth(&self, candidate: &Candidate) -> u64 {
+        let Prices { storage, egress, .. } = candidate.prices;
+        let egress = egress.min(PRICE_MAX / self.egress_per_mille.max(1)) * self.egress_per_mille / 1000;
+        let price = storage.min(PRICE_MAX).saturating_add(egress).min(PRICE_MAX);
+        let good =
+            candidate.standing == STANDING_GOOD && candidate.failed_per_mille() <= self.max_failed_per_mille;
+        if good { price } else { SPARE + price }
     }
 
     /// The smallest code of this k that is safe enough and that a node takes. A segment counts as stored
@@ -202,7 +202,8 @@ mod tests {
         candidates[0].standing = STANDING_PROBATION;
         (candidates[1].audits_passed, candidates[1].audits_failed) = (9, 1);
         let _host = Host::new();
-        assert_eq!(rank(1, &candidates), [2, 1, 0]);
+        assert_eq!(rank(1, &candidates), [2, 0, 1]);
+        assert_eq!(rank(3, &candidates)[0], 2, "also when all are wanted");
     }
 
     #[test]

@@ -32,24 +32,30 @@ impl Placement for FriendsFirst {
     fn rank(need: Need, taken: Vec<Candidate>, candidates: Vec<Candidate>) -> Vec<u32> {
         let friends = friends();
         let stranger = |it: &Candidate| !friends.contains(&it.party);
-        let key = |it: &Candidate| (stranger(it), it.returning.wrapping_sub(1));
-        let order = order::weighted_after(&candidates, key, default_weight);
-        let at = |position: &u32| &candidates[*position as usize];
-        let (known, unknown): (Vec<u32>, Vec<u32>) = order.iter().partition(|it| !stranger(at(it)));
-        let most = match strangers() {
-            Strangers::Yes => usize::MAX,
+        // One number, which sorts sooner than two: strangers after friends, and whoever lost a chunk first.
+        let key = |it: &Candidate| u64::from(stranger(it)) << 32 | u64::from(it.returning.wrapping_sub(1));
+        let mut order = order::weighted_after(&candidates, key, default_weight);
+        // A segment is stored when a quarter of its parity is still missing, and may be a friend's.
+        let parity = need.code.n.saturating_sub(need.code.k) as usize;
+        let strangers = match strangers() {
+            Strangers::Yes => return order,
+            Strangers::Parity => parity - parity.div_ceil(4),
             Strangers::No => 0,
-            Strangers::Parity => {
-                // A segment is stored when a quarter of its parity is still missing, and may be a friend's.
-                let parity = need.code.n.saturating_sub(need.code.k) as usize;
-                (parity - parity.div_ceil(4)).saturating_sub(taken.iter().filter(|it| stranger(it)).count())
-            }
         };
+        let mut left = strangers.saturating_sub(taken.iter().filter(|it| stranger(it)).count());
         // Of strangers who share an operator or subnet only one can get a chunk: only it counts.
         let mut apart = Apart::new(&taken);
-        apart.walk(&known, &candidates);
-        let unknown = unknown.into_iter().filter(|it| apart.admit(at(it))).take(most);
-        known.iter().copied().chain(unknown).collect()
+        order.retain(|at| {
+            let it = &candidates[*at as usize];
+            if !stranger(it) {
+                apart.take(it);
+                return true;
+            }
+            let stays = left > 0 && apart.admit(it);
+            left -= usize::from(stays);
+            stays
+        });
+        order
     }
 
     /// Friends always; strangers while the reserve for friends stays free.

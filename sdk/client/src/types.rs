@@ -112,6 +112,9 @@ pub struct TrafficStatus {
     pub sent_this_month_bytes: u64,
     /// Received since the first of the month.
     pub received_this_month_bytes: u64,
+    /// Chunks that were asked for because others were slow, since the node started.
+    #[serde(default)]
+    pub hedged_chunks: u64,
     /// The limit that the transport policy set for sending, bytes per second; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_limit_bytes_per_second: Option<u64>,

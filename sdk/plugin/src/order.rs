@@ -4,7 +4,6 @@
 //! order by lot are exact: they give what dividing without rounding would give.
 
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
 use crate::placement::Candidate;
 
@@ -34,42 +33,81 @@ pub fn weighted_after<K: Ord>(
     key: impl Fn(&Candidate) -> K,
     weight: impl Fn(&Candidate) -> u64,
 ) -> Vec<u32> {
-    /// Sorted by `before`, then by `share`; only where two shares are the same number by lot and weight.
-    struct Row<K> {
-        before: K,
-        share: u64,
-        lot: u64,
-        weight: u64,
-        position: u32,
+    let weights: Vec<u64> = candidates.iter().map(weight).collect();
+    let drawn = Drawn::new(candidates, &weights);
+    let kept = candidates.iter().zip(&weights).zip(0..).filter(|((_, weight), _)| **weight > 0);
+    let mut keyed: Vec<(K, u32)> = kept.map(|((it, _), position)| (key(it), position)).collect();
+    if !keyed.is_sorted() {
+        keyed.sort_unstable();
+    }
+    let mut order: Vec<u32> = keyed.iter().map(|(_, position)| *position).collect();
+    let mut begin = 0;
+    for equals in keyed.chunk_by(|(a, _), (b, _)| a == b) {
+        let end = begin + equals.len();
+        drawn.sort(&mut order[begin..end]);
+        begin = end;
+    }
+    order
+}
+
+/// Candidates with their weights, to be ordered by lot / weight.
+struct Drawn<'a> {
+    candidates: &'a [Candidate],
+    weights: &'a [u64],
+    /// Whether quotients can be compared as floating-point numbers at first.
+    quick: bool,
+}
+
+/// Bits of a position beside a quotient.
+const POSITION_BITS: u32 = 14;
+const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
+
+impl<'a> Drawn<'a> {
+    fn new(candidates: &'a [Candidate], weights: &'a [u64]) -> Self {
+        // Numbers up to here are floating-point numbers without rounding, and of two quotients of such
+        // numbers the rounded ones are never the other way round: at most they are equal.
+        const EXACT: u64 = 1 << 53;
+        let quick = candidates.len() <= 1 << POSITION_BITS
+            && candidates.iter().all(|it| it.lot <= EXACT)
+            && weights.iter().all(|weight| *weight <= EXACT);
+        Self { candidates, weights, quick }
     }
 
-    // Numbers up to here are floating-point numbers without rounding, and a quotient of two of them that is
-    // rounded is never on the other side of another one: it only may be equal to it.
-    const EXACT: u64 = 1 << 53;
-    let mut rows = Vec::with_capacity(candidates.len());
-    let mut exact = true;
-    for (candidate, position) in candidates.iter().zip(0..) {
-        let (lot, weight) = (candidate.lot, weight(candidate));
-        if weight > 0 {
-            exact &= lot <= EXACT && weight <= EXACT;
-            // Not negative, and of such numbers the bits are in the order of the numbers.
-            let share = (lot as f64 / weight as f64).to_bits();
-            rows.push(Row { before: key(candidate), share, lot, weight, position });
+    /// Orders positions; equals by position.
+    fn sort(&self, positions: &mut [u32]) {
+        if !self.quick {
+            return self.sort_exactly(positions);
+        }
+        // Numbers alone are sorted several times as fast as rows that are compared field by field. The
+        // bits of floating-point numbers that are not negative are in their order; the last of them give
+        // way to the position.
+        let word = |position: &u32| {
+            let at = *position as usize;
+            let share = self.candidates[at].lot as f64 / self.weights[at] as f64;
+            (share.to_bits() << 1 & !POSITION_MASK) | u64::from(*position)
+        };
+        let mut words: Vec<u64> = positions.iter().map(word).collect();
+        words.sort_unstable();
+        let mut begin = 0;
+        for equals in words.chunk_by(|a, b| a & !POSITION_MASK == b & !POSITION_MASK) {
+            let run = &mut positions[begin..begin + equals.len()];
+            for (position, word) in run.iter_mut().zip(equals) {
+                *position = (word & POSITION_MASK) as u32;
+            }
+            if run.len() > 1 {
+                self.sort_exactly(run);
+            }
+            begin += equals.len();
         }
     }
-    // lot / weight without dividing.
-    let divided = |a: &Row<K>, b: &Row<K>| {
-        (u128::from(a.lot) * u128::from(b.weight)).cmp(&(u128::from(b.lot) * u128::from(a.weight)))
-    };
-    rows.sort_unstable_by(|a, b| {
-        let share = if exact { a.share.cmp(&b.share) } else { Ordering::Equal };
-        a.before
-            .cmp(&b.before)
-            .then(share)
-            .then_with(|| divided(a, b))
-            .then_with(|| a.position.cmp(&b.position))
-    });
-    rows.into_iter().map(|it| it.position).collect()
+
+    /// lot / weight without dividing, in 128 bits, which cost a guest much.
+    fn sort_exactly(&self, positions: &mut [u32]) {
+        let of = |position: u32, other: u32| {
+            u128::from(self.candidates[position as usize].lot) * u128::from(self.weights[other as usize])
+        };
+        positions.sort_unstable_by(|a, b| of(*a, *b).cmp(&of(*b, *a)).then(a.cmp(b)));
+    }
 }
 
 #[cfg(test)]
@@ -119,6 +157,16 @@ mod tests {
             let weight = |it: &Candidate| it.free_bytes;
             assert_eq!(weighted(&candidates, weight), plain(&candidates, weight), "{bits} bits");
         }
+    }
+
+    #[test]
+    fn more_candidates_than_a_question_has_are_in_order_too() {
+        let mut next = numbers(9);
+        let candidates: Vec<Candidate> = (0..20_000)
+            .map(|_| Candidate { lot: next() % 5000, free_bytes: 1 + next() % 9, ..Candidate::default() })
+            .collect();
+        let weight = |it: &Candidate| it.free_bytes;
+        assert_eq!(weighted(&candidates, weight), plain(&candidates, weight));
     }
 
     #[test]

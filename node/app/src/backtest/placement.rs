@@ -224,7 +224,8 @@ fn offers(asked: &[Asked], contracts: &[Kept], window: Window) -> Section {
                 column.refused += 1;
                 column.refused_bytes += u128::from(ask.bytes);
                 column.missed = column.missed.saturating_add(earned);
-                column.missed_byte_seconds += opened.map_or(0, |kept| kept.totals(window).byte_seconds);
+                let held = opened.map_or(0, |kept| kept.totals(window).byte_seconds);
+                column.missed_byte_seconds = column.missed_byte_seconds.saturating_add(held);
             }
         }
     }

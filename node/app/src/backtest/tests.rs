@@ -458,6 +458,32 @@ fn the_time_is_counted_back_from_what_was_recorded_last() {
     assert_eq!(Window::of(&History::default(), None, Some(5)), Window { from: 0, to: 0 });
 }
 
+#[test]
+fn times_beyond_the_calendar_are_times_too() {
+    let times = [u64::MAX, 0, u64::MAX - 7, 5, u64::MAX];
+    let asked = times.into_iter().flat_map(|time| {
+        let moved = fetched(time, 1, u32::MAX, None);
+        [
+            of_default(time, fetch()),
+            moved,
+            of_default(time, Limit::default()),
+            of_default(time, Quote::default()),
+        ]
+    });
+    let lines = history(asked.collect());
+    let limited = |question: &Question| {
+        Ok(match question {
+            Question::Limit(_) => Answer::Limits(Limits { upload: 1, download: u64::MAX }),
+            other => BuiltIn.answer(other),
+        })
+    };
+    for kind in Kind::ALL {
+        let window = Window::of(&lines, None, None);
+        let report = run(kind, &lines, &[], window, &mut Native(limited), true);
+        assert!(report.to_text().contains("9999-12-3"), "{}", report.to_text());
+    }
+}
+
 proptest! {
     #[test]
     fn the_same_history_gives_the_same_report(

@@ -1,6 +1,6 @@
 //! How data would have travelled.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use commonhold_format::policy::{Answer, Dial, Fetch, Key, Limits, Question, Transport as Carrier};
 
@@ -22,17 +22,15 @@ pub fn sections(asked: &[Asked], lines: &[&Line], window: Window) -> Vec<Section
 
 /// What is known of how long chunks take.
 struct Times<'a> {
-    /// Of each node, by when it was asked: the time, and how it went.
-    events: HashMap<Key, Vec<(u64, &'a Moved)>>,
-    /// Of each event, whether a question has it.
-    used: HashMap<Key, Vec<bool>>,
+    /// By question, as its position in all, and node: when it was asked, and how it went.
+    of_question: HashMap<(usize, Key), (u64, &'a Moved)>,
     medians: HashMap<Key, u32>,
     median: u32,
 }
 
 impl<'a> Times<'a> {
-    fn of(lines: &[&'a Line]) -> Self {
-        let mut events: HashMap<Key, Vec<(u64, &Moved)>> = HashMap::new();
+    fn of(asked: &[Asked], lines: &[&'a Line]) -> Self {
+        let mut events: BTreeMap<Key, Vec<(u64, &Moved)>> = BTreeMap::new();
         let mut all = Vec::new();
         for line in lines {
             let What::Fetched { moved } = &line.what else { continue };
@@ -40,31 +38,38 @@ impl<'a> Times<'a> {
             events.entry(moved.node).or_default().push((begun, moved));
             all.extend(moved.is_whole().then_some(moved.ms));
         }
-        let mut medians = HashMap::new();
-        for (node, events) in &mut events {
-            events.sort_by_key(|(begun, _)| *begun);
+        let mut questions: HashMap<Key, Vec<(u64, usize)>> = HashMap::new();
+        for (at, it) in asked.iter().enumerate() {
+            let Question::Fetch(ask) = &it.question else { continue };
+            for source in &ask.sources {
+                questions.entry(source.node).or_default().push((it.time, at));
+            }
+        }
+        let (mut medians, mut of_question) = (HashMap::new(), HashMap::new());
+        for (node, mut events) in events {
             let mut whole: Vec<u32> =
                 events.iter().filter(|(_, moved)| moved.is_whole()).map(|(_, moved)| moved.ms).collect();
             if !whole.is_empty() {
-                medians.insert(*node, median(&mut whole));
+                medians.insert(node, median(&mut whole));
+            }
+            events.sort_by_key(|(begun, _)| *begun);
+            let mut questions = questions.remove(&node).unwrap_or_default();
+            questions.sort_unstable();
+            for (begun, moved) in events {
+                // The last question before it that has none from this node yet.
+                let before = questions.partition_point(|(time, _)| *time <= begun.saturating_add(BEFORE_MS));
+                let free = (0..before).rev().find(|at| {
+                    let (time, question) = questions[*at];
+                    time.saturating_add(AFTER_MS) < begun || !of_question.contains_key(&(question, node))
+                });
+                let Some((time, question)) = free.map(|at| questions[at]) else { continue };
+                if time.saturating_add(AFTER_MS) >= begun {
+                    of_question.insert((question, node), (begun, moved));
+                }
             }
         }
-        let used = events.iter().map(|(node, events)| (*node, vec![false; events.len()])).collect();
         let median = if all.is_empty() { UNKNOWN_MS } else { median(&mut all) };
-        Self { events, used, medians, median }
-    }
-
-    /// How a node answered a question then, if it was asked.
-    fn take(&mut self, node: &Key, time: u64) -> Option<(u64, &'a Moved)> {
-        let events = self.events.get(node)?;
-        let used = self.used.get_mut(node)?;
-        let first = events.partition_point(|(begun, _)| begun.saturating_add(BEFORE_MS) < time);
-        let at = (first..events.len()).find(|at| !used[*at])?;
-        let found = events[at];
-        (found.0 <= time.saturating_add(AFTER_MS)).then(|| {
-            used[at] = true;
-            found
-        })
+        Self { of_question, medians, median }
     }
 
     /// What a chunk from a node takes as a rule.
@@ -83,16 +88,16 @@ struct Fetches {
 }
 
 fn fetches(asked: &[Asked], lines: &[&Line]) -> Section {
-    let mut times = Times::of(lines);
+    let times = Times::of(asked, lines);
     let mut columns: [Fetches; 3] = Default::default();
     let (mut measured, mut taken, mut guessed) = (Vec::new(), 0_u64, 0_u64);
-    for it in asked {
+    for (number, it) in asked.iter().enumerate() {
         let Question::Fetch(ask) = &it.question else { continue };
         let mut ends = Vec::new();
         let mut chunks = Vec::with_capacity(ask.sources.len());
         for source in &ask.sources {
             let usual = times.usual(&source.node, source.median_ms);
-            let found = times.take(&source.node, it.time);
+            let found = times.of_question.get(&(number, source.node)).copied();
             chunks.push(match found {
                 Some((_, moved)) if moved.is_whole() || moved.error.is_some() => {
                     Chunk { ms: moved.ms.into(), whole: moved.is_whole() }
@@ -222,12 +227,14 @@ fn limits(asked: &[Asked], lines: &[&Line], window: Window) -> Section {
     let mut limited_ms = [[0_u64; 2]; 3];
     let mut over = [[0_u128; 2]; 3];
     for (at, (time, limits)) in points.iter().enumerate() {
-        let end = points.get(at + 1).map_or((window.to + 1) * 1000, |(next, _)| *next);
+        let end =
+            points.get(at + 1).map_or(window.to.saturating_add(1).saturating_mul(1000), |(next, _)| *next);
         let ms = end.saturating_sub(*time);
         for (column, limits) in limits.iter().enumerate() {
             for (way, limit) in [limits.upload, limits.download].into_iter().enumerate() {
                 if limit > 0 {
-                    limited_ms[column][way] += ms;
+                    let sum = &mut limited_ms[column][way];
+                    *sum = sum.saturating_add(ms);
                     let most = u128::from(limit) * u128::from(ms) / 1000;
                     over[column][way] += moved[at][way].saturating_sub(most);
                 }

@@ -266,6 +266,9 @@ fn print_traffic(traffic: &TrafficStatus) {
             human(traffic.received_this_month_bytes)
         );
     }
+    if traffic.hedged_chunks > 0 {
+        println!("           {} chunks asked for because others were slow", traffic.hedged_chunks);
+    }
     let limits = [
         ("sending", traffic.upload_limit_bytes_per_second),
         ("receiving", traffic.download_limit_bytes_per_second),

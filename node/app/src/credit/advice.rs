@@ -26,14 +26,14 @@ const ASKED_IN_A_COUNT: usize = 32;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Advised {
     at: Instant,
+    is_old: bool,
     credit: Credit,
 }
 
-#[cfg(test)]
 impl Advised {
     /// As if it had been given before.
     pub(super) fn age(&mut self) {
-        self.at = self.at.checked_sub(ADVICE_FOR).unwrap_or(self.at);
+        self.is_old = true;
     }
 }
 
@@ -46,7 +46,7 @@ impl State {
     }
 
     fn is_advised(&self, party: &PartyId) -> bool {
-        self.advice.get(party).is_some_and(|it| it.at.elapsed() < ADVICE_FOR)
+        self.advice.get(party).is_some_and(|it| !it.is_old && it.at.elapsed() < ADVICE_FOR)
     }
 }
 
@@ -64,6 +64,11 @@ impl Money {
 }
 
 impl Creditor {
+    /// Tells that another policy answers: what the one before said stands until it is asked about a party.
+    pub fn ask_anew(&self) {
+        self.state().advice.values_mut().for_each(Advised::age);
+    }
+
     /// The debts, with advice about `party` that is at most a minute old.
     pub(super) fn counted_for<'a>(
         &self,
@@ -119,7 +124,7 @@ impl Creditor {
             gift_budget: self.rules.gift_microcredits,
             trusted: self.rules.trusted.get(party).copied().unwrap_or(0),
         });
-        let before = state.advice.insert(*party, Advised { at: Instant::now(), credit });
+        let before = state.advice.insert(*party, Advised { at: Instant::now(), is_old: false, credit });
         before.map_or(Credit::DEFAULT, |it| it.credit) != credit
     }
 }

@@ -280,9 +280,8 @@ impl Policy for Adviser {
 
 /// As if advice had been given a minute ago.
 fn forget(creditor: &Creditor) {
-    let mut state = creditor.state();
-    state.advice.values_mut().for_each(advice::Advised::age);
-    state.counted = None;
+    creditor.ask_anew();
+    creditor.state().counted = None;
 }
 
 #[test]

@@ -66,13 +66,20 @@ impl Owner {
         let fetch =
             |index: u8| async move { (index, self.fetch_index(segment, index, prefer, in_line).await) };
         let need = usize::from(k);
-        gather(order, need, &plan, || in_line.load(Ordering::Relaxed) > 0, fetch).await.map_err(
-            |Missing { have, reason }| CustodyError::Unavailable {
+        let may_hedge = || {
+            let nobody_waits_here = in_line.load(Ordering::Relaxed) == 0;
+            if nobody_waits_here {
+                self.link.hedged();
+            }
+            nobody_waits_here
+        };
+        gather(order, need, &plan, may_hedge, fetch).await.map_err(|Missing { have, reason }| {
+            CustodyError::Unavailable {
                 have,
                 need,
                 reason: reason.unwrap_or_else(|| "no provider was asked".to_owned()),
-            },
-        )
+            }
+        })
     }
 
     /// Who has a chunk: the reader's choice first, then whoever answered last.
@@ -140,14 +147,14 @@ struct Missing {
     reason: Option<String>,
 }
 
-/// Fetches in this order until `need` chunks are there. While `in_line` says so, chunks wait for this
-/// node itself, and no more are asked for. When only those are left who have too much to do, they are
+/// Fetches in this order until `need` chunks are there. When somebody is slow and there is a hedge left
+/// and somebody to ask, `may_hedge` is asked whether one more is asked for. When only those are left who have too much to do, they are
 /// asked again, until nothing has come for [`BUSY_PATIENCE`].
 async fn gather<F: Future<Output = (u8, Result<Bytes, Failed>)>>(
     order: Vec<u8>,
     need: usize,
     plan: &FetchPlan,
-    in_line: impl Fn() -> bool,
+    may_hedge: impl Fn() -> bool,
     fetch: impl Fn(u8) -> F,
 ) -> Result<PlacedChunks, Missing> {
     let parallel = usize::try_from(plan.parallel).unwrap_or(usize::MAX).max(1);
@@ -187,7 +194,7 @@ async fn gather<F: Future<Output = (u8, Result<Bytes, Failed>)>>(
             }
             Ok(None) => return Err(Missing { have: chunks.len(), reason }),
             // Somebody is slow: one more, and whoever is first.
-            Err(_) if hedges > 0 && !in_line() => {
+            Err(_) if hedges > 0 && waiting.len() > 0 && may_hedge() => {
                 if let Some(index) = waiting.next() {
                     tracing::debug!(index, "somebody is slow; asking one more");
                     hedges -= 1;
@@ -271,11 +278,11 @@ mod tests {
 
     type Gathered = tokio::task::JoinHandle<Result<PlacedChunks, Missing>>;
 
-    fn start(order: &[u8], need: usize, plan: FetchPlan, in_line: bool) -> (Sources, Gathered) {
+    fn start(order: &[u8], need: usize, plan: FetchPlan, may_hedge: bool) -> (Sources, Gathered) {
         let sources = Sources::default();
         let (asked, order) = (sources.clone(), order.to_vec());
         let task = tokio::spawn(async move {
-            gather(order, need, &plan, || in_line, |index| asked.clone().fetch(index)).await
+            gather(order, need, &plan, || may_hedge, |index| asked.clone().fetch(index)).await
         });
         (sources, task)
     }
@@ -284,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn k_at_once_and_one_more_for_each_that_fails() {
-        let (sources, task) = start(&[4, 3, 2, 1, 0], 3, plan(3, NEVER, 5), false);
+        let (sources, task) = start(&[4, 3, 2, 1, 0], 3, plan(3, NEVER, 5), true);
         sources.until_asked(&[4, 3, 2]).await;
         sources.answer(3, true);
         sources.answer(4, false);
@@ -298,7 +305,7 @@ mod tests {
 
     #[tokio::test]
     async fn fewer_than_k_at_once_go_one_after_the_other_and_more_come_beside() {
-        let (sources, task) = start(&[0, 1, 2, 3], 3, plan(1, NEVER, 0), false);
+        let (sources, task) = start(&[0, 1, 2, 3], 3, plan(1, NEVER, 0), true);
         for index in 0..3 {
             sources.until_asked(&[0, 1, 2][..=usize::from(index)]).await;
             sources.answer(index, true);
@@ -306,7 +313,7 @@ mod tests {
         assert_eq!(task.await.unwrap().unwrap().len(), 3);
         assert_eq!(sources.asked(), [0, 1, 2]);
 
-        let (sources, task) = start(&[0, 1, 2, 3, 4], 2, plan(4, NEVER, 0), false);
+        let (sources, task) = start(&[0, 1, 2, 3, 4], 2, plan(4, NEVER, 0), true);
         sources.until_asked(&[0, 1, 2, 3]).await;
         sources.answer(3, true);
         sources.answer(2, true);
@@ -316,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn slowness_brings_as_many_more_as_the_plan_has_and_none_while_this_node_is_what_is_slow() {
-        let (sources, task) = start(&[0, 1, 2, 3, 4], 2, plan(2, 10, 2), false);
+        let (sources, task) = start(&[0, 1, 2, 3, 4], 2, plan(2, 10, 2), true);
         sources.until_asked(&[0, 1, 2, 3]).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(sources.asked(), [0, 1, 2, 3]);
@@ -324,7 +331,7 @@ mod tests {
         sources.answer(2, true);
         assert_eq!(task.await.unwrap().unwrap().len(), 2);
 
-        let (sources, task) = start(&[0, 1, 2], 2, plan(2, 10, 2), true);
+        let (sources, task) = start(&[0, 1, 2], 2, plan(2, 10, 2), false);
         sources.until_asked(&[0, 1]).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(sources.asked(), [0, 1]);
@@ -335,7 +342,7 @@ mod tests {
 
     #[tokio::test]
     async fn too_few_are_too_few() {
-        let (sources, task) = start(&[0, 1, 2], 2, plan(1, NEVER, 0), false);
+        let (sources, task) = start(&[0, 1, 2], 2, plan(1, NEVER, 0), true);
         for (index, well) in [(0, false), (1, true), (2, false)] {
             sources.until_asked(&[0, 1, 2][..=usize::from(index)]).await;
             sources.answer(index, well);
@@ -346,7 +353,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_have_too_much_to_do_are_asked_again_when_nobody_else_is_left() {
-        let (sources, task) = start(&[0, 1, 2], 2, plan(2, NEVER, 0), false);
+        let (sources, task) = start(&[0, 1, 2], 2, plan(2, NEVER, 0), true);
         sources.until_asked(&[0, 1]).await;
         sources.say(0, Said::Busy);
         sources.until_asked(&[0, 1, 2]).await;

@@ -156,6 +156,7 @@ impl Plugins {
             post.now().saved = Some(state.to_bytes());
         }
         tracing::info!(plugin = name, version = manifest.version, kind = %post.kind, "loaded");
+        self.tell(post.kind);
         Ok(())
     }
 
@@ -164,6 +165,7 @@ impl Plugins {
         self.save_state(post);
         post.seat.clear();
         post.now().saved = None;
+        self.tell(post.kind);
     }
 
     /// What a plugin remembers on disk. Damage there costs it its memory and not its place.

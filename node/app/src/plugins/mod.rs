@@ -79,7 +79,11 @@ pub struct Plugins {
     /// Why `active.toml` cannot be read.
     misread: Mutex<Option<String>>,
     described: Mutex<BTreeMap<String, ([Print; 2], Described)>>,
+    /// Told when something else decides.
+    listeners: Mutex<Vec<Listener>>,
 }
+
+type Listener = Box<dyn Fn(Kind) + Send + Sync>;
 
 /// One kind of policy.
 struct Post {
@@ -142,7 +146,17 @@ impl Plugins {
             active: Mutex::default(),
             misread: Mutex::default(),
             described: Mutex::default(),
+            listeners: Mutex::default(),
         }
+    }
+
+    /// Has `listener` told of each kind for which something else decides from now on.
+    pub fn listen(&self, listener: impl Fn(Kind) + Send + Sync + 'static) {
+        lock(&self.listeners).push(Box::new(listener));
+    }
+
+    fn tell(&self, kind: Kind) {
+        lock(&self.listeners).iter().for_each(|listener| listener(kind));
     }
 
     /// Who is asked in this node.

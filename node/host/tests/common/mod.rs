@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use commonhold_format::policy::package::{Package, seal};
 use commonhold_format::policy::{API_VERSION, Kind};
 use commonhold_format::statement::{Capability, PolicyManifest};
-use commonhold_host::{Grant, Host, Limits, Plugin, Refused, Trust};
+use commonhold_host::{Fault, FaultKind, Grant, Host, Limits, Plugin, Refused, Trust};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -26,7 +26,7 @@ pub fn component_with_wit(kind: Kind, core: &str, wit: &Path) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit).unwrap();
     let world = resolve.select_world(&[package], Some(&format!("{kind}-policy"))).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
 }
 
@@ -64,4 +64,16 @@ pub fn grant(file: &[u8]) -> Grant {
 /// Loads with [`grant`].
 pub fn load(host: &Host, file: &[u8]) -> Result<Plugin, Refused> {
     host.load(file, &grant(file))
+}
+
+/// Tries again when the clock ended a call, which a machine does to any plugin when it has much else to
+/// do.
+pub fn patiently<T>(mut call: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+    for _ in 0..100 {
+        match call() {
+            Err(fault) if [FaultKind::Wall, FaultKind::Busy].contains(&fault.kind()) => {}
+            done => return done,
+        }
+    }
+    call()
 }
