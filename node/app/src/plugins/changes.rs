@@ -152,9 +152,7 @@ impl Plugins {
     /// stands in the answer.
     pub fn reload(&self, name: Option<&str>) -> Result<PluginChanged, PluginError> {
         let _one = self.one_change();
-        if let Err(why) = self.read_active() {
-            return Err(why);
-        }
+        self.read_active()?;
         if let Some(name) = name {
             let Some(post) = self.post_of(name) else {
                 let plugin = self.prepare(name, &self.shelf.plugin(name)?, &self.grant(name)?)?;

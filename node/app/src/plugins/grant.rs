@@ -179,10 +179,8 @@ impl Grant {
         line(optional("fuel", self.fuel, 10_000_000));
         line(optional("memory_mib", self.memory_mib, 16));
         line("\n[config]".into());
-        for (key, value) in &self.config {
-            let (key, value) = (toml::Value::from(key.as_str()), toml::Value::from(value.as_str()));
-            line(format!("{key} = {value}"));
-        }
+        // A table of texts can always be written.
+        text.push_str(&toml::to_string(&self.config).unwrap_or_default());
         text
     }
 }

@@ -39,6 +39,9 @@ const ACTIVE: &str = "active.toml";
 /// Which plugin the operator enabled for each kind.
 pub type Active = BTreeMap<Kind, String>;
 
+/// Names of what is no plugin's folder, and what is wrong with each.
+pub type Strange = Vec<(String, String)>;
+
 /// How a file looked; another one, or other contents, look differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Print(Option<[u64; 6]>);
@@ -71,7 +74,7 @@ impl Shelf {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn names(&self) -> Result<(Vec<String>, Vec<(String, String)>), PluginError> {
+    pub fn names(&self) -> Result<(Vec<String>, Strange), PluginError> {
         let (mut names, mut strange) = (Vec::new(), Vec::new());
         match self.folder(None) {
             Ok(_) => {}

@@ -206,7 +206,7 @@ fn compile(dir: &Path, target_dir: Option<&Path>) -> Result<PathBuf> {
         .context("cargo cannot be started: install Rust from https://rustup.rs")?;
     let mut module = None;
     for line in BufReader::new(running.stdout.take().context("cargo's output")?).lines() {
-        let message: serde_json::Value = serde_json::from_str(&line?).unwrap_or_else(|_| json!(null));
+        let message: serde_json::Value = serde_json::from_str(&line?).unwrap_or(json!(null));
         let ours = message["reason"] == "compiler-artifact"
             && message["manifest_path"].as_str().is_some_and(|it| Path::new(it) == manifest);
         let files = message["filenames"].as_array().filter(|_| ours).into_iter().flatten();
