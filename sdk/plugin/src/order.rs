@@ -148,8 +148,8 @@ mod tests {
             let base = next().wrapping_mul(next());
             let candidates: Vec<Candidate> = (0..count)
                 .map(|_| Candidate {
-                    lot: (base ^ next() % 4) & mask,
-                    free_bytes: (base ^ next() % 3) & mask,
+                    lot: (base ^ (next() % 4)) & mask,
+                    free_bytes: (base ^ (next() % 3)) & mask,
                     returning: (next() % 3) as u32,
                     ..Candidate::default()
                 })
