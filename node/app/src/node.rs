@@ -175,15 +175,6 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         vault.clone(),
         creditor.clone(),
     ));
-    plugins.listen({
-        let (quoter, creditor) = (quoter.clone(), creditor.clone());
-        move |kind| {
-            if kind == Kind::Pricing {
-                quoter.changed();
-                creditor.ask_anew();
-            }
-        }
-    });
     let record = Arc::new(Mutex::new(Vec::new()));
     let announcer = Arc::new(Announcer {
         net: net.clone(),
@@ -227,7 +218,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             contract_bytes_max: config.provider.disk.0,
             hold_microcredits_max: config.provider.hold_microcredits_max,
         }),
-        quoter,
+        quoter: quoter.clone(),
         policies: policies.clone(),
         record,
         known: Mutex::new(HashMap::new()),
@@ -278,6 +269,20 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
 
     let directory = Directory::new(net.clone());
     let owner: OwnerHalf = Arc::default();
+    plugins.listen({
+        let (owner, link, creditor) = (owner.clone(), link.clone(), creditor.clone());
+        move |kind| match kind {
+            Kind::Placement => {}
+            Kind::Transport => link.policy_changed(),
+            Kind::Pricing => {
+                quoter.changed();
+                creditor.ask_anew();
+                if let Some((agent, _)) = owner.get() {
+                    agent.ask_ceiling_anew();
+                }
+            }
+        }
+    });
     if config.owner.enabled {
         let opening = OwnerOpening {
             vault: vault.clone(),

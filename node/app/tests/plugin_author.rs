@@ -166,7 +166,7 @@ fn build_says_what_is_wrong() {
         (&whole[..5], "this is not WebAssembly"),
         (&whole[..whole.len() / 2], "it is cut off"),
         // An empty module and an empty component.
-        (b"\0asm\x01\0\0\0", "the compiled module cannot be made a component"),
+        (b"\0asm\x01\0\0\0", "it exports nothing"),
         (b"\0asm\x0d\0\x01\0", "it exports nothing"),
     ] {
         std::fs::write(&file, bytes).unwrap();

@@ -17,19 +17,6 @@ impl Api {
             done.map_err(|error| fault(error.code(), error.to_string()))
         })
     }
-
-    /// A change of plugins, after which whoever decides now is asked for limits.
-    fn change_plugins<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Plugins) -> Result<T, PluginError> + Send + 'static,
-    ) -> Answer<'_, T> {
-        let done = self.with_plugins(work);
-        Box::pin(async move {
-            let done = done.await?;
-            self.link.policy_changed();
-            Ok(done)
-        })
-    }
 }
 
 impl PluginApi for Api {
@@ -38,26 +25,26 @@ impl PluginApi for Api {
     }
 
     fn install_plugin(&self, file: Vec<u8>, install: Install) -> Answer<'_, PluginInstalled> {
-        self.change_plugins(move |plugins| plugins.install(&file, &install))
+        self.with_plugins(move |plugins| plugins.install(&file, &install))
     }
 
     fn enable_plugin(&self, name: String, settings: Settings) -> Answer<'_, PluginChanged> {
-        self.change_plugins(move |plugins| plugins.enable(&name, &settings))
+        self.with_plugins(move |plugins| plugins.enable(&name, &settings))
     }
 
     fn disable_plugin(&self, named: Named) -> Answer<'_, PluginChanged> {
-        self.change_plugins(move |plugins| plugins.disable(&named))
+        self.with_plugins(move |plugins| plugins.disable(&named))
     }
 
     fn set_plugin(&self, name: String, settings: Settings) -> Answer<'_, PluginChanged> {
-        self.change_plugins(move |plugins| plugins.set(&name, &settings))
+        self.with_plugins(move |plugins| plugins.set(&name, &settings))
     }
 
     fn remove_plugin(&self, name: String) -> Answer<'_, PluginChanged> {
-        self.change_plugins(move |plugins| plugins.remove(&name))
+        self.with_plugins(move |plugins| plugins.remove(&name))
     }
 
     fn reload_plugins(&self, name: Option<String>) -> Answer<'_, PluginChanged> {
-        self.change_plugins(move |plugins| plugins.reload(name.as_deref()))
+        self.with_plugins(move |plugins| plugins.reload(name.as_deref()))
     }
 }

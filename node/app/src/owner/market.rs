@@ -134,6 +134,11 @@ impl Owner {
         }
     }
 
+    /// Another policy decides from now on.
+    pub fn ask_ceiling_anew(&self) {
+        *self.ceiling.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+
     /// The prices of a new contract with a provider that announces `announced`: its quote, or what it
     /// announces when it gives none.
     pub(super) async fn agree_on(

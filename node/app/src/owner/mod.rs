@@ -56,6 +56,8 @@ use send::Queues;
 const CONTRACT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a chunk may take in either direction: 1 MiB at about 35 kB/s.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// After so long a provider's record says how much room there is now: it is written every second.
+const RECORD_PAUSE: Duration = Duration::from_millis(1500);
 /// Clocks of two parties may differ by this much when a contract starts.
 const START_ALLOWANCE_SECONDS: u64 = 60;
 
@@ -276,16 +278,21 @@ impl Owner {
         line.resync().await.map_err(|error| error.0)
     }
 
-    /// Opens a contract at the provider's current offer, or what it quotes. A refusal may mean that the offer seen last
-    /// has passed, so the record is asked for once more.
+    /// Opens a contract at the provider's current offer, or what it quotes. A refusal may mean that the
+    /// offer seen last has passed, so the record is asked for again: at once, and when there is less room
+    /// than it says, also when it was written anew.
     async fn open_contract(&self, node: NodeId) -> Result<ContractId, ProviderError> {
-        match self.offer_contract(node).await {
+        let outcome = match self.offer_contract(node).await {
             Err(ProviderError::Full { .. } | ProviderError::Refused { .. }) => {
                 self.directory.ask([node]).await;
                 self.offer_contract(node).await
             }
             outcome => outcome,
-        }
+        };
+        let Err(ProviderError::Full { .. }) = outcome else { return outcome };
+        tokio::time::sleep(RECORD_PAUSE).await;
+        self.directory.ask([node]).await;
+        self.offer_contract(node).await
     }
 
     async fn offer_contract(&self, node: NodeId) -> Result<ContractId, ProviderError> {
