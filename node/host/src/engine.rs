@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::fault::Fault;
@@ -51,6 +51,9 @@ pub struct Host {
 pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Guest>,
+    /// What was compiled last, by the hash of its bytes: the same code is loaded again whenever its
+    /// configuration changes.
+    pub(crate) compiled: Mutex<Option<([u8; 32], Component)>>,
     places: Places,
     clock: Arc<Clock>,
     ticker: Option<thread::JoinHandle<()>>,
@@ -78,7 +81,8 @@ impl Host {
             })
             .map_err(HostError::of)?;
         let places = Places { free: Mutex::new(CALLS_AT_ONCE), freed: Condvar::new() };
-        Ok(Self { inner: Arc::new(Inner { engine, linker, places, clock, ticker: Some(ticker) }) })
+        let (compiled, ticker) = (Mutex::default(), Some(ticker));
+        Ok(Self { inner: Arc::new(Inner { engine, linker, compiled, places, clock, ticker }) })
     }
 }
 

@@ -5,7 +5,7 @@
 //! sentence that says what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use commonhold_format::ids::PartyId;
 use commonhold_format::policy::package::{Package, PackageError};
@@ -92,7 +92,13 @@ impl Host {
         for name in scan::imports(package.component)? {
             check_import(&name, &manifest.capabilities)?;
         }
-        let component = Component::from_binary(engine, package.component).map_err(code)?;
+        let compiled = || self.inner.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = compiled().clone().filter(|(hash, _)| *hash == manifest.component);
+        let component = match before {
+            Some((_, component)) => component,
+            None => Component::from_binary(engine, package.component).map_err(code)?,
+        };
+        *compiled() = Some((manifest.component, component.clone()));
         let pre = self.inner.linker.instantiate_pre(&component).map_err(code)?;
         let export = |error: wasmtime::Error| {
             Refused::Export(format!(
