@@ -3,7 +3,7 @@
 //! Every number of a question is now and then 0, 1 or as large as it can be, lists may be empty, and
 //! codes may be unknown. A policy must answer all of it within the bounds of its page in spec/.
 //!
-//! Invariant: [`placement`], [`transport`] and [`pricing`] check what `Question::check` of
+//! Invariant: [`placement()`], [`transport()`] and [`pricing()`] check what `Question::check` of
 //! commonhold-format checks. What it is not: a part of any plugin; their tests alone import it.
 use commonhold_plugin::placement::{self, Candidate, Code, Offer, Placement};
 use commonhold_plugin::pricing::{self, CreditRequest, Market, Peer, Pricing, Request, Usage};
