@@ -200,7 +200,9 @@ fn config() -> Config {
         .max_unused_warm_slots(8)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(64 << 10)
-        .pagemap_scan(Enabled::Auto);
+        // Asking the system which pages a call dirtied costs more than writing over the few that most
+        // plugins have.
+        .pagemap_scan(Enabled::No);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
