@@ -1,3 +1,7 @@
+//! Backtests of made-up histories: what is replayed is what was recorded, and each figure is the one that
+//! can be reckoned by hand.
+//!
+//! Invariant: no test here needs a node. Not here: the command on a real node's history (tests/backtest.rs).
 #![allow(clippy::unwrap_used)]
 
 use commonhold_format::ids::{NodeId, PartyId};

@@ -1,3 +1,6 @@
+//! The journal's files: what is written is read back, within its bounds, whatever became of the files.
+//!
+//! Invariant: no test here needs a node. Not here: what a backtest makes of it.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
