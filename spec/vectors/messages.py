@@ -701,6 +701,18 @@ def drive_head(sequence, key=OWNER, kind=2, sealed=None):
     return unsigned + key.sign(b"commonhold/v1/drive-head-signature" + unsigned)
 
 
+def link_key(public):
+    return sha(b"commonhold/v1/link", public)
+
+
+def link_record(sequence, key=OWNER, expires=0, state=b"\1", sealed=bytes(80)):
+    place = cbor([[[2, 3], 100, bytes(96), bytes(96)], 32])
+    after = b"\0" + len(place).to_bytes(2, "big") + place + bytes(32) + len(sealed).to_bytes(2, "big") + sealed
+    unsigned = b"\4" + key.public + sequence.to_bytes(8, "big") + expires.to_bytes(8, "big") + state
+    unsigned += after if state == b"\1" else b""
+    return unsigned + key.sign(b"commonhold/v1/link-signature" + unsigned)
+
+
 def records():
     own = node_key(NODE.public)
 
@@ -811,6 +823,29 @@ def records():
     bad("head-short", "no room for what is sealed", "shape", drive_head(7, sealed=bytes(51)), key=own)
     bad("head-too-long", "attack 35: 8,193 bytes", "shape", drive_head(7, sealed=bytes(8193 - 73 - 64)), key=own)
     bad("head-as-node", "a head as a node record", "shape", drive_head(7, kind=1), key=own)
+
+    def good_link(name, description, value):
+        sequence = str(int.from_bytes(value[33:41], "big"))
+        case("record", f"ok-link-{name}", description, "ok", key=link_key(OWNER.public).hex(), value=value.hex(), now=str(NOW), sequence=sequence)
+
+    good_link("open", "a link's record that never expires; what it seals is not looked at", link_record(7))
+    good_link("expires", "a link's record in its last second", link_record(7, expires=NOW + 1))
+    good_link("far", "a link's record may be valid for more than 7 days", link_record(7, expires=2**64 - 1))
+    good_link("revoked", "a link that was revoked", link_record(2**64 - 1, state=b"\0"))
+    good_link("longest", "8,192 bytes", link_record(7, sealed=bytes(8192 - len(link_record(7, sealed=b"")))))
+    own, some = link_key(OWNER.public), link_record(7)
+    bad("link-expired", "attack 35: a link's record at the second at which it expires", "expired", link_record(7, expires=NOW), key=own)
+    bad("link-revoked-expired", "attack 35: a revoked record with an end that has come", "expired", link_record(7, expires=1, state=b"\0"), key=own)
+    bad("link-other-key", "attack 35: under another link's key", "key", some, key=link_key(STRANGER.public))
+    bad("link-head-key", "attack 35: under the key of a drive of the same public key", "key", some, key=head_key(OWNER.public))
+    bad("link-sequence", "attack 35: the sequence raised after signing", "signature", some[:40] + b"\x08" + some[41:], key=own)
+    bad("link-forged", "attack 35: signed by a stranger", "signature", some[:-64] + link_record(7, key=STRANGER)[-64:], key=own)
+    bad("link-reopened", "attack 22: a revoked record made an open one", "signature", some[:-64] + link_record(7, state=b"\0")[-64:], key=own)
+    bad("link-0", "a record before the first", "shape", link_record(0), key=own)
+    bad("link-state", "a state that is not known", "shape", link_record(7, state=b"\2"), key=own)
+    bad("link-surplus", "a byte after the signature", "shape", some + b"\0", key=own)
+    bad("link-too-long", "attack 35: 8,193 bytes", "shape", link_record(7, sealed=bytes(8193 - len(link_record(7, sealed=b"")))), key=own)
+    bad("link-as-head", "a link's record as a head", "key", drive_head(7), key=own)
 
 
 # --- Messages ---

@@ -1,8 +1,10 @@
 //! The local API over this node's rooms: translates between what the gateway speaks and what the
 //! rooms do. No decision is made here.
 
+mod drive;
 mod notes;
 mod plugins;
+mod s3;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -23,16 +25,19 @@ use data_encoding::HEXLOWER;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
+pub use self::drive::entry_view;
 use self::notes::view_ledger;
 use crate::advice::{self, Side};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
 use crate::link::Link;
+use crate::links::Links;
 use crate::money::{Purse, Signed};
 use crate::owner::{Owner, Stood};
 use crate::plugins::Plugins;
 use crate::progress::human;
 use crate::provider::Provider;
+use crate::s3_keys::S3Keys;
 use crate::upkeep::{self, Damage};
 use crate::vault::Vault;
 use crate::verdicts::outcome;
@@ -76,6 +81,16 @@ pub struct Api {
     pub started: Instant,
     /// When a silent holder counts as gone.
     pub absent_after_seconds: u64,
+    /// How long what was removed stays in the bin; 0 for until it is emptied.
+    pub keep_removed_seconds: u64,
+    /// Links that were given out, and reading those of others.
+    pub links: Arc<Links>,
+    /// Where pages of links are served, if they are.
+    pub gateway_url: Option<String>,
+    /// Access keys of S3.
+    pub s3_keys: Arc<S3Keys>,
+    /// Where S3 is served, if it is.
+    pub s3_url: Option<String>,
 }
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, ApiFault>>;
@@ -93,7 +108,8 @@ fn store_fault(error: String) -> ApiFault {
     fault("store", error)
 }
 
-fn drive_fault(error: DriveError) -> ApiFault {
+/// What the drive says, as the API says it.
+pub fn drive_fault(error: DriveError) -> ApiFault {
     fault(error.code(), error.to_string())
 }
 
@@ -376,6 +392,8 @@ impl Api {
             standings,
             audits_here,
             problems,
+            gateway: self.gateway_url.clone(),
+            s3: self.s3_url.clone(),
             stage_milliseconds: self.owner_half().map_or_else(BTreeMap::new, |(owner, _)| {
                 let entry = |(name, time): (&str, Duration)| {
                     (name.to_owned(), u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
@@ -452,29 +470,6 @@ impl NodeApi for Api {
         Box::pin(async move { Ok(self.known_peers().await) })
     }
 
-    fn list(&self, path: String) -> Answer<'_, types::Listing> {
-        Box::pin(async move {
-            let (_, drive) = self.owner()?;
-            let path: DrivePath = path.parse().map_err(drive_fault)?;
-            let entries = drive.list(&path).await.map_err(drive_fault)?;
-            let entries = entries
-                .into_iter()
-                .map(|entry| types::FileEntry {
-                    name: entry.name,
-                    path: entry.path.to_string(),
-                    kind: match entry.kind {
-                        commonhold_drive::ListKind::File => types::FileKind::File,
-                        commonhold_drive::ListKind::Folder => types::FileKind::Folder,
-                    },
-                    bytes: entry.bytes,
-                    modified_ms: entry.modified_ms,
-                    executable: entry.executable,
-                })
-                .collect();
-            Ok(types::Listing { path: path.to_string(), entries })
-        })
-    }
-
     fn put(&self, to: String, name: Option<String>, archive: Archive) -> Answer<'_, types::PutReport> {
         Box::pin(async move {
             let begun = Instant::now();
@@ -507,20 +502,6 @@ impl NodeApi for Api {
             let (_, drive) = self.owner()?;
             let path: DrivePath = path.parse().map_err(drive_fault)?;
             drive.get_archive(&path, prefer).await.map_err(drive_fault)
-        })
-    }
-
-    fn remove(&self, path: String) -> Answer<'_, types::Removed> {
-        Box::pin(async move {
-            let (_, drive) = self.owner()?;
-            let path: DrivePath = path.parse().map_err(drive_fault)?;
-            let removed = drive.remove(&path).await.map_err(drive_fault)?;
-            Ok(types::Removed {
-                path: removed.path,
-                files: removed.files,
-                bytes: removed.bytes,
-                warnings: removed.warnings,
-            })
         })
     }
 

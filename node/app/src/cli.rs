@@ -1,5 +1,6 @@
 //! The command line as clap sees it: names, flags, help. What the commands do is in `commands`.
 
+pub mod drive;
 pub mod plugin;
 
 use std::path::PathBuf;
@@ -37,20 +38,71 @@ pub enum Command {
     Up(Up),
     /// Say how the running node is.
     Status,
+    /// Print the link to the web app of the running node, or open it.
+    Web {
+        /// Open it in the browser.
+        #[arg(long)]
+        open: bool,
+    },
     /// Store files and folders.
-    Put(Put),
+    Put(drive::Put),
     /// Fetch a file or folder.
-    Get(Get),
+    Get(drive::Get),
+    /// Make a folder of the drive like one of this machine; what is unchanged is not sent.
+    Sync(drive::Sync),
     /// List a folder.
-    Ls {
+    Ls(drive::Ls),
+    /// Search names below a folder.
+    Find(drive::Find),
+    /// Say how much is below a path.
+    Du {
         /// A path in the drive.
         #[arg(default_value = "/")]
         path: String,
     },
-    /// Remove a file or folder.
-    Rm {
-        /// A path in the drive.
+    /// Write a file, or some of its bytes, to standard output.
+    Cat(drive::Cat),
+    /// Make folders.
+    Mkdir {
+        /// Paths in the drive.
+        #[arg(required = true)]
+        paths: Vec<String>,
+    },
+    /// Move or rename a file or folder; nothing is sent again.
+    Mv(drive::Move),
+    /// Copy a file or folder; nothing is sent again.
+    Cp(drive::Copy),
+    /// Move files and folders to the bin, or remove them for good.
+    Rm(drive::Rm),
+    /// Look into the bin, restore from it, empty it.
+    #[command(subcommand)]
+    Bin(drive::Bin),
+    /// List the versions of a file.
+    Versions {
+        /// A file of the drive.
         path: String,
+    },
+    /// Make an earlier version of a file the current one.
+    Restore(drive::Restore),
+    /// Give out a link to a file or folder that opens in a browser.
+    Share(drive::Share),
+    /// List the links that were given out.
+    Shares,
+    /// Revoke a link.
+    Unshare {
+        /// The link, its id, or the first digits of that.
+        id: String,
+    },
+    /// Fetch what somebody else's link shows. Your own node reads and verifies it; no gateway is trusted.
+    Open(drive::Open),
+    /// Look after the drive: its redundancy, and what other devices wrote.
+    #[command(subcommand)]
+    Drive(drive::Drive),
+    /// Say where the S3 interface is, and manage its keys.
+    S3 {
+        /// Without more, where it is.
+        #[command(subcommand)]
+        command: Option<drive::S3>,
     },
     /// List the nodes that the running node knows.
     Peers,
@@ -105,30 +157,6 @@ pub struct Up {
     /// Stop when standard input ends: for programs that start nodes and must not leave any behind.
     #[arg(long)]
     pub stop_with_stdin: bool,
-}
-
-/// Flags of `put`.
-#[derive(Debug, Args)]
-pub struct Put {
-    /// Files and folders.
-    #[arg(required = true)]
-    pub paths: Vec<PathBuf>,
-    /// Store under this path of the drive. With one PATH it is its new path, unless it is a folder
-    /// there already or ends in "/"; then, and with several, PATHs go into it.
-    #[arg(long, value_name = "PATH")]
-    pub to: Option<String>,
-}
-
-/// Flags of `get`.
-#[derive(Debug, Args)]
-pub struct Get {
-    /// A path in the drive.
-    pub path: String,
-    /// Where to write it: a new path, or a folder that exists to put it into.
-    pub dest: PathBuf,
-    /// Ask this provider first wherever it holds a chunk.
-    #[arg(long, value_name = "PEER_ID")]
-    pub prefer: Option<String>,
 }
 
 /// `audit …`

@@ -4,6 +4,8 @@
 //! or address never gets further than [`Config::load`]. Not here: keys and tokens, which have
 //! files of their own (see [`crate::datadir`]).
 
+mod serving;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,7 +35,13 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// The history of what this node decided.
     pub journal: JournalConfig,
+    /// Pages of links, for everybody.
+    pub gateway: GatewayConfig,
+    /// Files for programs that speak S3.
+    pub s3: S3Config,
 }
+
+pub use self::serving::{GatewayConfig, S3Config};
 
 /// Table `[network]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -186,6 +194,10 @@ pub struct OwnerConfig {
     pub term: Span,
     /// Micro-credits to hold back until a contract ends, where the provider allows it.
     pub hold_microcredits: u64,
+    /// Most earlier versions of a file that are kept; 0 for none.
+    pub keep_versions: u32,
+    /// How long what was removed stays in the bin; 0 for until that is emptied.
+    pub keep_removed: Span,
 }
 
 impl Default for OwnerConfig {
@@ -197,6 +209,8 @@ impl Default for OwnerConfig {
             repair_interval: Span(3600),
             term: Span(180 * DAY_SECONDS),
             hold_microcredits: 0,
+            keep_versions: 32,
+            keep_removed: Span(30 * DAY_SECONDS),
         }
     }
 }
@@ -317,7 +331,7 @@ impl Config {
             let quoted: Vec<String> = addresses.iter().map(|address| format!("{:?}", address.0)).collect();
             format!("[{}]", quoted.join(", "))
         };
-        let Self { network, api, store, provider, owner, ledger, journal } = self;
+        let Self { network, api, store, provider, owner, ledger, journal, gateway, s3 } = self;
         format!(
             r#"# Configuration of a Commonhold node. Every key may be left out; its default then holds.
 # Sizes: "500 GiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB). Durations: "24 h" (s, min, h, d).
@@ -383,6 +397,29 @@ repair_interval = "{repair_interval}"
 term = "{term}"
 # Micro-credits to hold back until a contract ends; providers refuse more than they allow.
 hold_microcredits = {hold}
+# Most earlier versions of a file that are kept; 0 for none.
+keep_versions = {keep_versions}
+# How long what was removed stays in the bin; "0 s" for until you empty it.
+keep_removed = "{keep_removed}"
+
+[gateway]
+# Serve the pages of links, yours and others', to everybody's browsers on this address. Browsers decrypt only
+# on pages of https, or of the machine itself: put a web server with a certificate in front.
+{gateway_listen}
+# How others reach that: what your links begin with.
+{gateway_base}
+# Bytes a second for one client, and for one link.
+client_rate = "{client_rate}"
+link_rate = "{link_rate}"
+# Largest file that a drop box of yours takes.
+drop_max = "{drop_max}"
+# Does a web server in front of this one say who the client is (X-Forwarded-For)?
+trust_proxy = {trust_proxy}
+
+[s3]
+# Loopback address at which your files are a bucket for each folder at the top of the drive, for programs
+# that speak S3. Make keys with `commonhold s3 key new`.
+{s3_listen}
 
 [ledger]
 # Serve this node's ledger to everybody, as tiles over HTTP (c2sp.org/tlog-tiles), on this address. It
@@ -428,6 +465,24 @@ size = "{journal_size}"
             absent_after = owner.absent_after,
             repair_interval = owner.repair_interval,
             term = owner.term,
+            keep_versions = owner.keep_versions,
+            keep_removed = owner.keep_removed,
+            gateway_listen = match &gateway.listen {
+                Some(address) => format!("listen = \"{address}\""),
+                None => "# listen = \"127.0.0.1:4780\"".to_owned(),
+            },
+            gateway_base = match &gateway.base {
+                Some(base) => format!("base = {base:?}"),
+                None => "# base = \"https://drive.example.org\"".to_owned(),
+            },
+            client_rate = gateway.client_rate,
+            link_rate = gateway.link_rate,
+            drop_max = gateway.drop_max,
+            trust_proxy = gateway.trust_proxy,
+            s3_listen = match &s3.listen {
+                Some(address) => format!("listen = \"{}\"", address.0),
+                None => "# listen = \"127.0.0.1:4782\"".to_owned(),
+            },
             ledger_listen = match &ledger.listen {
                 Some(address) => format!("listen = \"{address}\""),
                 None => "# listen = \"0.0.0.0:4781\"".to_owned(),

@@ -30,6 +30,12 @@ pub struct NodeEntry {
     /// Where the node's ledger is served as tiles; only with `--ledgers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<String>,
+    /// Where the pages of links are served; of the owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    /// Where S3 is served; of the owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3: Option<String>,
 }
 
 /// `devnet.json`.
@@ -73,6 +79,8 @@ impl Member {
             api: status.api,
             token_file: places.token(),
             ledger: status.ledger.url,
+            gateway: status.gateway,
+            s3: status.s3,
         };
         Ok(Self { child, client, entry })
     }
@@ -88,6 +96,8 @@ fn config(bootstrap: &[String], disk: Option<ByteSize>, ledgers: bool) -> Config
     config.ledger.listen = ledgers.then_some(([127, 0, 0, 1], 0).into());
     config.provider.enabled = disk.is_some();
     config.owner.enabled = disk.is_none();
+    config.gateway.listen = disk.is_none().then_some(([127, 0, 0, 1], 0).into());
+    config.s3.listen = disk.is_none().then_some(LoopbackAddress(([127, 0, 0, 1], 0).into()));
     if let Some(disk) = disk {
         config.provider.disk = disk;
     }

@@ -20,6 +20,7 @@ mod directory;
 mod hourly;
 mod journal;
 mod link;
+mod links;
 mod loss;
 mod money;
 mod node;
@@ -28,7 +29,10 @@ mod plugins;
 mod policies;
 mod progress;
 mod provider;
+mod redundancy;
 mod rules;
+mod s3_keys;
+mod serving;
 mod turns;
 mod upkeep;
 mod vault;
@@ -75,8 +79,9 @@ fn sentence(error: &anyhow::Error) -> String {
 
 /// Log lines go to standard error; `COMMONHOLD_LOG` chooses them (default: warnings).
 fn start_log() {
+    // s3s calls every refused request an error, even one for a key that is not there.
     let filter = tracing_subscriber::EnvFilter::try_from_env("COMMONHOLD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,libp2p_kad=error"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,libp2p_kad=error,s3s=off"));
     let plain = !std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!plain).init();
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use commonhold_drive::{Drive, HeadBoard};
+use commonhold_drive::{Drive, DriveOptions, HeadBoard};
 use commonhold_engine::admission::AdmissionRules;
 use commonhold_format::keys::{DeviceSecret, PartyKey, RootSecret};
 use commonhold_format::policy::Kind;
@@ -35,11 +35,13 @@ use crate::directory::Directory;
 use crate::hourly::Hourly;
 use crate::journal::Journal;
 use crate::link::Link;
+use crate::links::Links;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
 use crate::plugins::{self, Plugins};
 use crate::policies::Policies;
 use crate::provider::{DamageReport, Provider, Quoter, RECEIPTS_PER_HOUR_MAX};
+use crate::serving::Served;
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
 use crate::vault::{self, Outside, Vault};
@@ -283,6 +285,15 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             }
         }
     });
+    let root = Arc::new(home.root);
+    let served = Served::bind(&config, &places).await?;
+    let links = Arc::new(Links::new(
+        net.clone(),
+        root.clone(),
+        owner.clone(),
+        config.gateway.link_base(served.gateway_address()),
+        config.gateway.drop_max.0,
+    ));
     if config.owner.enabled {
         let opening = OwnerOpening {
             vault: vault.clone(),
@@ -296,8 +307,9 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             config: config.owner.clone(),
             keep_evidence_seconds: config.ledger.keep_evidence.0,
             places: places.clone(),
-            root: home.root,
+            root: root.clone(),
             half: owner.clone(),
+            links: links.clone(),
         };
         if vault.store().is_ok() {
             opening.open().await?;
@@ -324,7 +336,13 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         link: link.clone(),
         started: Instant::now(),
         absent_after_seconds: config.owner.absent_after.0,
+        keep_removed_seconds: config.owner.keep_removed.0,
+        links: links.clone(),
+        gateway_url: served.gateway_url.clone(),
+        s3_keys: served.s3_keys.clone(),
+        s3_url: served.s3_url.clone(),
     });
+    served.run(&mut tasks, &config, links, api.clone());
     write_durably(&places.api_url(), format!("{url}\n").as_bytes(), 0o644)?;
     let _announced = Announced(places.api_url());
     println!("ready: {url}");
@@ -428,6 +446,35 @@ async fn republish(drive: Arc<Drive>) {
     }
 }
 
+/// Looks for what the owner's other devices have announced.
+async fn look_for_heads(drive: Arc<Drive>) {
+    const EVERY: Duration = Duration::from_secs(60);
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if let Err(error) = drive.refresh().await {
+            tracing::debug!(%error, "the drive's newest head could not be looked up");
+        }
+        drive.forget_contained().await;
+    }
+}
+
+/// Gives up what has been in the bin for long enough.
+async fn empty_bin(drive: Arc<Drive>, keep_seconds: u64) {
+    const EVERY: Duration = Duration::from_secs(3600);
+    if keep_seconds == 0 {
+        return;
+    }
+    loop {
+        let before = unix_milliseconds().saturating_sub(keep_seconds.saturating_mul(1000));
+        match drive.empty_bin(None, i64::try_from(before).ok()).await {
+            Ok((0, _)) => {}
+            Ok((items, _)) => tracing::info!(items, "the bin gave up what was in it for its time"),
+            Err(error) => tracing::warn!(%error, "the bin could not be looked through"),
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
 /// Looks now and then whether the store's disk is well, or a store that did not open does now.
 async fn look_forever(vault: Arc<Vault>) {
     loop {
@@ -452,8 +499,9 @@ struct OwnerOpening {
     config: OwnerConfig,
     keep_evidence_seconds: u64,
     places: Places,
-    root: RootSecret,
+    root: Arc<RootSecret>,
     half: OwnerHalf,
+    links: Arc<Links>,
 }
 
 impl OwnerOpening {
@@ -474,7 +522,9 @@ impl OwnerOpening {
         ));
         let keys = self.root.drive_keys();
         let heads = Arc::new(DhtHeads { net: self.net.clone(), key: head_key(&keys.drive()) });
-        let drive = Drive::open(self.places.drive(), keys, custody::as_custody(&agent), heads).await?;
+        let options = DriveOptions { versions_max: self.config.keep_versions as usize };
+        let custody = custody::as_custody(&agent);
+        let drive = Drive::open(self.places.drive(), keys, custody, heads, options).await?;
         // Nobody else opens it.
         let _ = self.half.set((agent, Arc::new(drive)));
         Ok(())
@@ -494,6 +544,9 @@ impl OwnerOpening {
         let Some((agent, drive)) = self.half.get() else { return };
         tokio::join!(
             republish(drive.clone()),
+            look_for_heads(drive.clone()),
+            empty_bin(drive.clone(), self.config.keep_removed.0),
+            self.links.clone().follow_forever(drive.clone()),
             agent.audit_forever(),
             agent.prune_forever(self.keep_evidence_seconds),
             agent.repair_forever(),

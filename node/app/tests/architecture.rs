@@ -47,6 +47,8 @@ const IN_ONE_CRATE: &[(&str, &str)] = &[
     ("heed", "commonhold-store"),
     ("libp2p", "commonhold-net"),
     ("axum", "commonhold-gateway"),
+    ("s3s", "commonhold-gateway"),
+    ("s3s", "commonhold-gateway"),
     ("wasmtime", "commonhold-host"),
 ];
 

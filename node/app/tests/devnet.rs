@@ -61,7 +61,7 @@ fn files_survive_the_death_of_four_providers() {
     fs::write(source.join("tool"), b"#!/bin/sh\n").unwrap();
     fs::set_permissions(source.join("tool"), fs::Permissions::from_mode(0o755)).unwrap();
 
-    assert_eq!(net.ok(&["put", source.to_str().unwrap()]).trim(), "/letters");
+    assert_eq!(net.ok(&["put", "-r", source.to_str().unwrap()]).trim(), "/letters");
     let single = temp.path().join("single.bin");
     fs::write(&single, noise(3 << 20, 4)).unwrap();
     assert_eq!(
@@ -87,7 +87,7 @@ fn files_survive_the_death_of_four_providers() {
     };
     net.ok(&["put", single.to_str().unwrap(), "--to", "/letters/deep/second"]);
     let before = held(&net);
-    let removed = net.json(&["rm", "/letters/deep/second"]);
+    let removed = net.json(&["rm", "--forever", "/letters/deep/second"]);
     assert_eq!(removed["files"], 1);
     assert!(
         net.refused(&["get", "/letters/deep/second", temp.path().join("gone").to_str().unwrap()])
@@ -99,7 +99,7 @@ fn files_survive_the_death_of_four_providers() {
         signal(net.pid(number), "KILL");
     }
     let out = temp.path().join("out");
-    net.ok(&["get", "/letters", out.to_str().unwrap()]);
+    net.ok(&["get", "-r", "/letters", out.to_str().unwrap()]);
     assert_eq!(tree(&out), tree(&source));
 
     // Two are not enough to store on, and nothing pretends otherwise.

@@ -30,7 +30,8 @@ fn traffic(net: &Devnet) -> Value {
 fn put(net: &Devnet, dir: &Path, name: &str, len: u64) -> Vec<u8> {
     let (file, bytes) = (dir.join(name), noise(len as usize, 7));
     fs::write(&file, &bytes).unwrap();
-    net.ok(&["put", file.to_str().unwrap()]);
+    // Providers that were stopped for a while have to be found again first.
+    until("a file is put", || net.owner(&["put", file.to_str().unwrap()]).status.success());
     bytes
 }
 
@@ -105,14 +106,18 @@ impl Drop for Stopped {
 fn a_slow_provider_is_waited_for_as_long_as_the_plugin_says() {
     let temp = tempfile::tempdir().unwrap();
     let net = devnet(temp.path());
-    let film = put(&net, temp.path(), "film", 8 * MIB);
     // A segment can be read from the two that are left, and some begin with one that is not.
     let slow: Vec<u32> = (0..4).map(|number| net.pid(number)).collect();
     let hedged = || traffic(&net)["hedged_chunks"].as_u64().unwrap();
+    // A file of its own for each read: what was fetched once stays at hand for a while.
+    let reads = std::cell::Cell::new(0);
     let slow_read = || {
+        reads.set(reads.get() + 1);
+        let name = format!("film-{}", reads.get());
+        let film = put(&net, temp.path(), &name, 8 * MIB);
         let before = hedged();
         let stopped = Stopped::new(&slow);
-        let took = get(&net, temp.path(), "film", &film);
+        let took = get(&net, temp.path(), &name, &film);
         drop(stopped);
         (took, hedged() - before)
     };

@@ -1,18 +1,17 @@
-//! Streams files and folders out as a tar archive.
+//! Streams content out: one file or a range of it, or files and folders as a tar archive.
 //!
-//! Invariant: the closing blocks of the archive are written only after everything before them was
-//! fetched, authenticated and written. Any failure ends the stream with an error, so a reader
-//! never takes a short archive for a whole one. Segments are fetched ahead by
-//! [`AHEAD_MAX`] jobs and no more.
+//! Invariant: no byte is written that was not authenticated, and any failure ends the stream with an
+//! error, so a reader never takes a short stream for a whole one; the closing blocks of an archive are
+//! written only after everything before them. Segments are fetched ahead by [`AHEAD_MAX`] jobs and no more.
 
 use std::collections::VecDeque;
 use std::io::Cursor;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use commonhold_format::drive::{Entry, EntryKind, FileContent, Folder, ObjectRef};
-use commonhold_format::segment::Segment;
+use commonhold_format::drive::ObjectRef;
 use futures::{Stream, StreamExt};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -21,13 +20,18 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::archive::{HeaderKind, end_of_archive, entry_header, padding};
 use crate::error::DriveError;
+use crate::folder::Scan;
+use crate::located::{Content, FileNode, FolderNode, Kind, Node};
 use crate::meter::{Meter, Stage};
 use crate::objects::Objects;
-use crate::reader::{FileOpener, SegmentBytes, Segments, segment_of, stretch};
+use crate::reader::{RecordOpener, SegmentBytes, Segments, Stretch, segment_of, stretch, stretches};
+use commonhold_format::ids::SegmentId;
+use commonhold_format::seal::{RECORD_LEN, RECORD_PLAIN_LEN};
+use commonhold_format::segment::Segment;
 
-/// A tar stream. Reading it fails when data are missing or damaged; it never ends early without
+/// A stream of content. Reading it fails when data are missing or damaged; it never ends early without
 /// an error.
-pub type ArchiveReader = Pin<Box<dyn AsyncRead + Send>>;
+pub type ContentReader = Pin<Box<dyn AsyncRead + Send>>;
 
 /// Jobs prepared before they are needed: with the one being written, at most this many segments
 /// more than the cache are in memory.
@@ -35,44 +39,47 @@ const AHEAD_MAX: usize = 3;
 
 /// What is to be streamed.
 pub(crate) enum Target {
-    /// One entry of a folder.
-    Entry { parent: Arc<Folder>, at: usize },
-    /// A folder under a name.
-    Folder { name: String, folder: Arc<Folder>, modified_ms: i64 },
-    /// What is in the root folder.
-    Root(Arc<Folder>),
+    /// Bytes of a file, as they are.
+    Bytes { path: String, content: Content, range: Range<u64> },
+    /// A file as an archive.
+    File { name: String, node: Node },
+    /// A folder under a name, as an archive.
+    Folder { name: String, folder: FolderNode, modified_ms: i64 },
+    /// What is in a folder, as an archive.
+    Contents(FolderNode),
 }
 
 enum Job {
     /// Bytes as they are.
     Bytes(Vec<u8>),
-    /// The next extent of the current file; `opener` begins a file.
-    Extent {
+    /// Records of a file. `cut` are the bytes that are wanted, counted from the object's first.
+    Records {
+        id: SegmentId,
         bytes: SegmentBytes,
-        extent: commonhold_format::drive::Extent,
-        place: u32,
-        opener: Option<Box<FileOpener>>,
+        stretch: Stretch,
+        opener: Arc<RecordOpener>,
+        cut: Range<u64>,
     },
     Failed(DriveError),
-    Done,
+    /// The end, and the bytes that it has.
+    Done(Vec<u8>),
 }
 
 /// Begins to stream `target`. `held` lives as long as the stream. Fails right away when the first
 /// bytes cannot be had.
 pub(crate) async fn stream(
-    objects: Arc<Objects>,
-    segments: Arc<Segments>,
+    objects: Objects,
     target: Target,
     held: impl Send + 'static,
-) -> Result<ArchiveReader, DriveError> {
+) -> Result<ContentReader, DriveError> {
     // A file's header says little: what counts is whether its data can be had.
-    let first_pieces = if matches!(target, Target::Entry { .. }) { 2 } else { 1 };
+    let first_pieces = if matches!(target, Target::File { .. }) { 2 } else { 1 };
     let (jobs, queue) = mpsc::channel(AHEAD_MAX);
-    let meter = segments.meter();
+    let (segments, meter) = (objects.segments.clone(), objects.segments.meter());
     let producer = tokio::spawn(async move {
-        let mut producer = Producer { objects, segments, jobs };
+        let mut producer = Producer { objects, jobs };
         let last = match producer.target(target).await {
-            Ok(()) => Job::Done,
+            Ok(end) => Job::Done(end),
             Err(Stop::Failed(error)) => Job::Failed(error),
             Err(Stop::NobodyReads) => return,
         };
@@ -81,8 +88,8 @@ pub(crate) async fn stream(
     let writer = Writer {
         queue,
         current: None,
-        opener: None,
         ended: false,
+        segments,
         meter,
         _producer: AbortOnDropHandle::new(producer),
         _held: held,
@@ -90,7 +97,8 @@ pub(crate) async fn stream(
     let mut pieces = Box::pin(futures::stream::unfold(writer, |mut writer| async move {
         let piece = writer.next().await?;
         Some((piece, writer))
-    }));
+    }))
+    .fuse();
     let mut first = VecDeque::new();
     for _ in 0..first_pieces {
         if let Some(piece) = pieces.next().await {
@@ -101,7 +109,7 @@ pub(crate) async fn stream(
         Box::pin(futures::stream::iter(first).chain(pieces));
     let pieces = pieces.map(|piece| {
         piece.map(Cursor::new).map_err(|error| {
-            tracing::warn!(%error, "an archive ended with an error");
+            tracing::warn!(%error, "a download ended with an error");
             std::io::Error::other(error)
         })
     });
@@ -109,8 +117,7 @@ pub(crate) async fn stream(
 }
 
 struct Producer {
-    objects: Arc<Objects>,
-    segments: Arc<Segments>,
+    objects: Objects,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -130,88 +137,125 @@ impl Producer {
         self.jobs.send(job).await.map_err(|_| Stop::NobodyReads)
     }
 
-    async fn target(&mut self, target: Target) -> Result<(), Stop> {
+    async fn target(&mut self, target: Target) -> Result<Vec<u8>, Stop> {
         match target {
-            Target::Entry { parent, at } => {
-                let entry = &parent.entries[at];
-                self.file(entry.name.as_str(), &parent, entry).await
+            Target::Bytes { path, content, range } => {
+                self.content(&path, &content, range).await?;
+                return Ok(Vec::new());
             }
+            Target::File { name, node } => match &node.kind {
+                Kind::File(file) => self.file(&name, node.modified_ms, file).await?,
+                Kind::Folder(_) => return Err(no_file().into()),
+            },
             Target::Folder { name, folder, modified_ms } => {
                 let header = entry_header(&name, modified_ms, &HeaderKind::Folder);
                 self.send(Job::Bytes(header)).await?;
-                self.contents(name, folder).await
+                self.contents(name, &folder).await?;
             }
-            Target::Root(folder) => self.contents(String::new(), folder).await,
+            Target::Contents(folder) => self.contents(String::new(), &folder).await?,
         }
+        Ok(end_of_archive())
     }
 
     /// Everything below a folder, depth first, without recursion.
-    async fn contents(&mut self, path: String, folder: Arc<Folder>) -> Result<(), Stop> {
-        let mut open = vec![(path, folder, 0)];
-        while let Some((path, folder, next)) = open.last_mut() {
-            let (at, folder) = (*next, folder.clone());
-            *next += 1;
-            let Some(entry) = folder.entries.get(at) else {
+    async fn contents(&mut self, path: String, folder: &FolderNode) -> Result<(), Stop> {
+        let mut open: Vec<(String, Scan)> = vec![(path, self.objects.scan(folder, None))];
+        while let Some((path, scan)) = open.last_mut() {
+            let Some(standing) = scan.next().await? else {
                 open.pop();
                 continue;
             };
+            let entry = standing.entry();
             let path = if path.is_empty() {
                 entry.name.as_str().to_owned()
             } else {
                 format!("{path}/{}", entry.name.as_str())
             };
-            match &entry.node {
-                EntryKind::File { .. } => self.file(&path, &folder, entry).await?,
-                EntryKind::Folder(object) => {
-                    let header = entry_header(&path, entry.modified_ms, &HeaderKind::Folder);
+            let node = standing.node()?;
+            match &node.kind {
+                Kind::File(file) => self.file(&path, node.modified_ms, file).await?,
+                Kind::Folder(below) => {
+                    let header = entry_header(&path, node.modified_ms, &HeaderKind::Folder);
                     self.send(Job::Bytes(header)).await?;
-                    let child = self.objects.folder(&self.segments, &folder.table, object).await?;
-                    open.push((path, child, 0));
+                    let scan = self.objects.scan(below, None);
+                    open.push((path, scan));
                 }
             }
         }
         Ok(())
     }
 
-    async fn file(&mut self, path: &str, folder: &Folder, entry: &Entry) -> Result<(), Stop> {
-        let EntryKind::File { content, executable } = &entry.node else {
-            return Err(DriveError::Internal("a folder was read as a file".to_owned()).into());
-        };
-        let len = crate::objects::file_len(entry);
-        let kind = HeaderKind::File { len, executable: *executable };
-        self.send(Job::Bytes(entry_header(path, entry.modified_ms, &kind))).await?;
-        match content {
-            FileContent::Inline(bytes) => self.send(Job::Bytes(bytes.clone())).await?,
-            FileContent::Direct(object) => self.extents(path, &folder.table, object).await?,
-            FileContent::Manifest { manifest, len } => {
-                let manifest = self.objects.manifest(&self.segments, &folder.table, manifest, *len).await?;
-                self.extents(path, &manifest.table, &manifest.file).await?;
-            }
-        }
+    async fn file(&mut self, path: &str, modified_ms: i64, file: &FileNode) -> Result<(), Stop> {
+        let len = file.content.len();
+        let kind = HeaderKind::File { len, executable: file.executable };
+        self.send(Job::Bytes(entry_header(path, modified_ms, &kind))).await?;
+        self.content(path, &file.content, 0..len).await?;
         let fill = padding(len);
         if fill.is_empty() { Ok(()) } else { self.send(Job::Bytes(fill)).await }
     }
 
-    async fn extents(&mut self, path: &str, table: &[Segment], object: &ObjectRef) -> Result<(), Stop> {
-        let mut opener = Some(Box::new(FileOpener::new(path, object)?));
-        for (place, extent) in object.extents.iter().enumerate() {
-            let place =
-                u32::try_from(place).map_err(|_| DriveError::damaged(path, "it has too many extents"))?;
+    /// Bytes of a file. `range` lies within it.
+    async fn content(&mut self, path: &str, content: &Content, range: Range<u64>) -> Result<(), Stop> {
+        match content {
+            Content::Inline(bytes) => {
+                let cut = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                self.send(Job::Bytes(bytes[cut(range.start)..cut(range.end)].to_vec())).await
+            }
+            Content::Direct(object) => self.part(path, &object.table, &object.object, range).await,
+            Content::Manifest { manifest, len } => {
+                let manifest = self.objects.manifest(&manifest.table, &manifest.object, *len).await?;
+                let mut start = 0;
+                for part in &manifest.parts {
+                    let end = start + part.len;
+                    // An empty part has one record all the same; it is nobody's byte.
+                    if range.start < end && start < range.end {
+                        let within = range.start.max(start) - start..range.end.min(end) - start;
+                        self.part(path, &manifest.table, part, within).await?;
+                    }
+                    start = end;
+                }
+                Ok(())
+            }
+            Content::Parts(_) => Err(crate::located::unwritten().into()),
+        }
+    }
+
+    async fn part(
+        &mut self,
+        path: &str,
+        table: &[Segment],
+        object: &ObjectRef,
+        range: Range<u64>,
+    ) -> Result<(), Stop> {
+        if range.is_empty() && object.len > 0 {
+            return Ok(());
+        }
+        let opener = Arc::new(RecordOpener::new(path, object)?);
+        for stretch in stretches(path, object, range.start, range.end)? {
             // There is room for the job before its segment is asked for.
             let room = self.jobs.reserve().await.map_err(|_| Stop::NobodyReads)?;
-            let bytes = self.segments.get(segment_of(table, extent)?);
-            room.send(Job::Extent { bytes, extent: *extent, place, opener: opener.take() });
+            let segment = segment_of(table, &stretch.extent)?;
+            let (id, bytes) = (segment.id(), self.objects.segments.get(segment));
+            room.send(Job::Records { id, bytes, stretch, opener: opener.clone(), cut: range.clone() });
         }
         Ok(())
     }
 }
 
+/// The stretch that is being written.
+struct Current {
+    id: SegmentId,
+    segment: Arc<Vec<u8>>,
+    stretch: Stretch,
+    opener: Arc<RecordOpener>,
+    cut: Range<u64>,
+}
+
 struct Writer<H> {
     queue: mpsc::Receiver<Job>,
-    /// The extent being written: its segment, where to go on, its end, its place in the file.
-    current: Option<(Arc<Vec<u8>>, usize, usize, u32)>,
-    opener: Option<Box<FileOpener>>,
+    current: Option<Current>,
     ended: bool,
+    segments: Arc<Segments>,
     meter: Arc<Meter>,
     _producer: AbortOnDropHandle<()>,
     _held: H,
@@ -220,10 +264,10 @@ struct Writer<H> {
 impl<H> Writer<H> {
     /// The next piece; none after the end or after an error.
     async fn next(&mut self) -> Option<Result<Vec<u8>, DriveError>> {
-        if self.ended {
-            return None;
-        }
         loop {
+            if self.ended {
+                return None;
+            }
             let piece = self.step().await;
             if piece.is_err() {
                 self.ended = true;
@@ -237,44 +281,43 @@ impl<H> Writer<H> {
     }
 
     async fn step(&mut self) -> Result<Vec<u8>, DriveError> {
-        if let Some((segment, at, end, place)) = &mut self.current {
-            let opener = self.opener.as_mut().ok_or_else(lost)?;
+        if let Some(Current { id, segment, stretch, opener, cut }) = &mut self.current {
             let begun = Instant::now();
-            let (plain, used) = opener.open(*place, &segment[*at..*end])?;
+            let end = (stretch.start + RECORD_LEN).min(stretch.end);
+            let record = stretch.record;
+            let opened = opener.open(stretch.place, record, &segment[stretch.start..end]);
+            let mut plain = opened.inspect_err(|_| self.segments.forget(id))?;
             self.meter.since(Stage::Open, begun);
-            *at += used;
-            if at == end {
+            let first = record * RECORD_PLAIN_LEN as u64;
+            let within = |at: u64| usize::try_from(at.saturating_sub(first)).unwrap_or(usize::MAX);
+            plain.truncate(within(cut.end));
+            plain.drain(..within(cut.start).min(plain.len()));
+            stretch.start = end;
+            stretch.record += 1;
+            if stretch.start == stretch.end {
                 self.current = None;
             }
             return Ok(plain);
         }
-        let job = self.queue.recv().await.ok_or_else(lost)?;
-        let more = matches!(job, Job::Extent { opener: None, .. });
-        if !more && self.opener.take().is_some_and(|opener| !opener.is_complete()) {
-            return Err(DriveError::damaged("a file", "it is shorter than its entry says"));
-        }
-        match job {
+        match self.queue.recv().await.ok_or_else(lost)? {
             Job::Bytes(bytes) => Ok(bytes),
-            Job::Extent { bytes, extent, place, opener } => {
-                if opener.is_some() {
-                    self.opener = opener;
-                }
+            Job::Records { id, bytes, stretch: part, opener, cut } => {
                 let segment = bytes.await?;
-                stretch(&segment, &extent)?;
-                let start = extent.offset as usize;
-                let end = start + extent.len as usize;
-                if start < end {
-                    self.current = Some((segment, start, end, place));
-                }
+                stretch(&segment, &part.extent)?;
+                self.current = Some(Current { id, segment, stretch: part, opener, cut });
                 Ok(Vec::new())
             }
             Job::Failed(error) => Err(error),
-            Job::Done => {
+            Job::Done(end) => {
                 self.ended = true;
-                Ok(end_of_archive())
+                Ok(end)
             }
         }
     }
+}
+
+fn no_file() -> DriveError {
+    DriveError::Internal("a folder was read as a file".to_owned())
 }
 
 fn lost() -> DriveError {

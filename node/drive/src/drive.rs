@@ -1,39 +1,59 @@
 //! The drive as a caller sees it.
 //!
 //! Invariant: a change is in the tree whole or not at all, and two changes at a time both end up
-//! in it.
+//! in it. Changes that wait at the same time share one head.
 
+mod archives;
+mod bin;
+mod files;
+mod history;
+mod linked;
+mod merge;
+mod parts;
+mod redundancy;
+mod share;
 mod state;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use commonhold_format::drive::{Entry, EntryKind, Name};
-use commonhold_format::ids::{NodeId, SegmentId};
+use commonhold_format::ids::SegmentId;
 use commonhold_format::keys::DriveKeys;
-use tokio::io::AsyncRead;
 
 use crate::custody::{Custody, HeadBoard};
-use crate::download::{self, ArchiveReader, Target};
 use crate::error::DriveError;
+use crate::heads::OpenHead;
 use crate::keeper::lock;
-use crate::objects::{Found, file_len};
-use crate::packer::Packer;
-use crate::path::DrivePath;
-use crate::reader::Segments;
-use crate::report::{DriveStatus, Fork, ListEntry, ListKind, PutReport, Removed};
-use crate::upload::Upload;
+use crate::report::{DriveStatus, Fork};
+pub use files::{NewFile, OnlyIf, OpenFile, Replaced};
+pub use linked::Linked;
+pub use parts::Complete;
+pub use redundancy::Needs;
+pub use share::{Share, Shown};
 use state::{Inner, stopped};
 
 /// An owner's files. Cheap to clone; all clones are one drive.
 ///
-/// Reading (`list`, `get_archive`) works on the head as it is when the call begins. A change
-/// (`put_archive`, `remove`) is durable on this device and stored at providers when the call
-/// returns, and goes on to its end even if the caller stops waiting once its data are in.
+/// Reading works on the head as it is when the call begins. A change is durable on this device and stored
+/// at providers when the call returns, and goes on to its end even if the caller stops waiting once its
+/// data are in.
 #[derive(Clone)]
 pub struct Drive {
     inner: Arc<Inner>,
+}
+
+/// What a drive keeps beyond what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DriveOptions {
+    /// Most earlier versions of a file. 0 keeps none.
+    pub versions_max: usize,
+}
+
+impl Default for DriveOptions {
+    fn default() -> Self {
+        Self { versions_max: 32 }
+    }
 }
 
 impl Drive {
@@ -47,8 +67,9 @@ impl Drive {
         keys: DriveKeys,
         custody: Arc<dyn Custody>,
         heads: Arc<dyn HeadBoard>,
+        options: DriveOptions,
     ) -> Result<Drive, DriveError> {
-        let inner = Inner::open(dir, keys, custody, heads).await?;
+        let inner = Inner::open(dir, keys, custody, heads, options).await?;
         // A put that was cut off by the end of the last process may have left segments.
         inner.keeper.mark_litter();
         let drive = Drive { inner };
@@ -56,127 +77,6 @@ impl Drive {
             tracing::warn!(%error, "the drive goes on with the head on this device");
         }
         Ok(drive)
-    }
-
-    /// Puts the files and folders of a tar stream into the folder `to`, which is made if need be.
-    /// With `name`, the archive must have one root entry, and it is stored under this name.
-    ///
-    /// A file replaces a file of the same path, a folder is merged into one; a file against a
-    /// folder fails with `exists`. Links, devices and entries with impossible names are left out
-    /// and reported. Nothing is visible before everything is stored; on any error the drive is as
-    /// it was. Dropping the future early gives the put up.
-    pub async fn put_archive(
-        &self,
-        to: &DrivePath,
-        name: Option<Name>,
-        archive: impl AsyncRead + Send + Unpin + 'static,
-    ) -> Result<PutReport, DriveError> {
-        let inner = &self.inner;
-        let code = inner.keeper.custody().code().await?;
-        inner.search_if_new().await;
-        let snapshot = inner.snapshot().await;
-        let segments = Segments::new(inner.keeper.custody().clone(), None);
-        let there = match inner.objects.find(&segments, snapshot.content(), to).await {
-            Ok(Found::Folder { folder, .. }) => Some(folder),
-            Ok(Found::File { .. }) => {
-                let path = to.to_string();
-                return Err(DriveError::Exists { path, existing: "file", wanted: "folder" });
-            }
-            Err(DriveError::NotFound(_)) => None,
-            Err(error) => return Err(error),
-        };
-        drop(snapshot);
-        let pending = inner.keeper.pending();
-        let mut packer = Packer::new(pending.clone(), code);
-        let upload = Upload::new(to.clone(), name, there);
-        let read = upload.read(archive, &mut packer).await;
-        let (staged, mut report) = match read {
-            Ok(read) => read,
-            Err(error) => {
-                drop((packer, pending));
-                inner.sweep_later();
-                return Err(error);
-            }
-        };
-        if staged.children.is_empty() {
-            return Ok(report);
-        }
-        let (inner, to) = (inner.clone(), to.clone());
-        let finishing = tokio::spawn(async move {
-            let done = inner.commit_put(&to, staged, packer, pending).await;
-            match done {
-                Ok(segments) => {
-                    report.segments = segments;
-                    report.warnings.extend(inner.settle().await);
-                    Ok(report)
-                }
-                Err(error) => {
-                    inner.sweep_later();
-                    Err(error)
-                }
-            }
-        });
-        finishing.await.map_err(stopped)?
-    }
-
-    /// Streams a file or a folder as a tar archive whose root entry is the last component of
-    /// `path`; for `/`, the entries of the root folder. `prefer` is the provider to ask first.
-    ///
-    /// Fails with `not_found`, or when the first bytes cannot be had. What fails later ends the
-    /// stream with an error whose inner error is a [`DriveError`].
-    pub async fn get_archive(
-        &self,
-        path: &DrivePath,
-        prefer: Option<NodeId>,
-    ) -> Result<ArchiveReader, DriveError> {
-        let inner = &self.inner;
-        inner.search_if_new().await;
-        let snapshot = inner.snapshot().await;
-        let segments = Segments::new(inner.keeper.custody().clone(), prefer);
-        let found = inner.objects.find(&segments, snapshot.content(), path).await?;
-        let target = match (found, path.name()) {
-            (Found::File { parent, at }, _) => Target::Entry { parent, at },
-            (Found::Folder { folder, modified_ms }, Some(name)) => {
-                Target::Folder { name: name.as_str().to_owned(), folder, modified_ms }
-            }
-            (Found::Folder { folder, .. }, None) => Target::Root(folder),
-        };
-        download::stream(inner.objects.clone(), segments, target, snapshot).await
-    }
-
-    /// The entries of a folder in the order of their names; a file lists itself.
-    pub async fn list(&self, path: &DrivePath) -> Result<Vec<ListEntry>, DriveError> {
-        let inner = &self.inner;
-        inner.search_if_new().await;
-        let snapshot = inner.snapshot().await;
-        let segments = Segments::new(inner.keeper.custody().clone(), None);
-        match inner.objects.find(&segments, snapshot.content(), path).await? {
-            Found::File { parent, at } => Ok(vec![listed(path.clone(), &parent.entries[at])]),
-            Found::Folder { folder, .. } => {
-                folder.entries.iter().map(|entry| Ok(listed(path.join(entry.name.clone())?, entry))).collect()
-            }
-        }
-    }
-
-    /// Takes a file or a folder with all that is in it out of the drive, and has the space of
-    /// their data freed. The root cannot be removed. Goes on to its end even if the caller stops
-    /// waiting.
-    pub async fn remove(&self, path: &DrivePath) -> Result<Removed, DriveError> {
-        if path.is_root() {
-            return Err(DriveError::RootRemoval);
-        }
-        let (inner, path) = (self.inner.clone(), path.clone());
-        let removing = tokio::spawn(async move {
-            inner.search_if_new().await;
-            let mut removed = inner.commit_removal(&path).await.inspect_err(|error| {
-                if !matches!(error, DriveError::NotFound(_)) {
-                    inner.sweep_later();
-                }
-            })?;
-            removed.warnings = inner.settle().await;
-            Ok(removed)
-        });
-        removing.await.map_err(stopped)?
     }
 
     /// The state of the head, with what the owner should know.
@@ -191,7 +91,7 @@ impl Drive {
         if !heads.forks.is_empty() {
             let forks = heads.forks.len();
             told.push(format!(
-                "this drive has {forks} other histories, written by another device with the same phrase or brought back by someone; nothing of them was merged or deleted"
+                "this drive has {forks} other histories, written by another device with the same phrase or brought back by someone; nothing of them was merged or deleted: `commonhold drive heads` shows them, `drive merge` takes one in"
             ));
         }
         if heads.fork_dropped {
@@ -202,17 +102,9 @@ impl Drive {
         }
         DriveStatus {
             sequence: heads.current.as_ref().map_or(0, |head| head.head.sequence),
-            written_ms: heads.current.as_ref().map(|head| head.content.written_ms),
+            current: heads.current.as_deref().map(described),
             published: heads.is_announced(),
-            forks: heads
-                .forks
-                .iter()
-                .map(|fork| Fork {
-                    sequence: fork.head.sequence,
-                    hash: fork.hash,
-                    written_ms: fork.content.written_ms,
-                })
-                .collect(),
+            forks: heads.forks.iter().map(|fork| described(fork)).collect(),
             warnings: told,
         }
     }
@@ -224,9 +116,13 @@ impl Drive {
         self.inner.search().await
     }
 
-    /// Announces the current head if it was not yet, and has space freed that could not be freed
-    /// before. Meant to be called now and then. True when the current head is announced.
+    /// Announces the current head if it was not yet, gives up uploads that nobody goes on with, and has
+    /// space freed that could not be freed before. Meant to be called now and then. True when the current
+    /// head is announced.
     pub async fn republish(&self) -> Result<bool, DriveError> {
+        if self.inner.uploads.expire(state::now_ms()).await {
+            self.inner.keeper.mark_litter();
+        }
         let announced = self.inner.announce().await.is_ok();
         if self.inner.keeper.has_litter() {
             self.inner.sweep().await?;
@@ -245,30 +141,28 @@ impl Drive {
         Ok(forgotten)
     }
 
+    /// Tells whenever the head of this drive is another one: its sequence.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+
     /// Every segment that the current head needs.
     pub async fn walk(&self) -> Result<HashSet<SegmentId>, DriveError> {
-        let inner = &self.inner;
-        let snapshot = inner.snapshot().await;
+        let snapshot = self.inner.snapshot().await;
         let mut live = HashSet::new();
         if let Some(head) = snapshot.content() {
-            let segments = Segments::new(inner.keeper.custody().clone(), None);
-            inner.objects.live(&segments, head, &mut live).await?;
+            self.inner.objects.live(head, &mut HashSet::new(), &mut live).await?;
         }
         Ok(live)
     }
 }
 
-fn listed(path: DrivePath, entry: &Entry) -> ListEntry {
-    let (kind, executable) = match &entry.node {
-        EntryKind::File { executable, .. } => (ListKind::File, *executable),
-        EntryKind::Folder(_) => (ListKind::Folder, false),
-    };
-    ListEntry {
-        name: entry.name.as_str().to_owned(),
-        path,
-        kind,
-        bytes: file_len(entry),
-        modified_ms: entry.modified_ms,
-        executable,
+fn described(head: &OpenHead) -> Fork {
+    Fork {
+        sequence: head.head.sequence,
+        hash: head.hash,
+        written_ms: head.content.written_ms,
+        files: head.content.files.totals.files,
+        bytes: head.content.files.totals.bytes,
     }
 }

@@ -24,6 +24,12 @@ pub enum DriveError {
         /// What should have been put there.
         wanted: &'static str,
     },
+    /// Something that may be removed only when it is empty is not.
+    #[error("{0} is not empty")]
+    NotEmpty(String),
+    /// What stands at a path is not what the caller said that it should be.
+    #[error("{0} is not as it was expected to be: look again and decide")]
+    Precondition(String),
     /// The text is not a path of a drive.
     #[error("{path:?} is not a path in the drive: {why}")]
     BadPath {
@@ -84,13 +90,14 @@ pub enum DriveError {
 }
 
 impl DriveError {
-    /// A stable word for programs: `not_found`, `exists`, `bad_path`, `bad_archive`, `interrupted`,
+    /// A stable word for programs: `not_found`, `exists`, `precondition`, `bad_path`, `bad_archive`, `interrupted`,
     /// `changed`, `no_providers`, `too_few_providers`, `too_expensive`, `placement_policy`, `quota`,
     /// `not_stored`, `unavailable`, `custody`, `damaged`, `too_large`, `head_unknown`, `io` or `internal`.
     pub fn code(&self) -> &'static str {
         match self {
             DriveError::NotFound(_) => "not_found",
-            DriveError::Exists { .. } => "exists",
+            DriveError::Exists { .. } | DriveError::NotEmpty(_) => "exists",
+            DriveError::Precondition(_) => "precondition",
             DriveError::BadPath { .. } | DriveError::RootRemoval => "bad_path",
             DriveError::BadArchive(_) => "bad_archive",
             DriveError::Interrupted(_) => "interrupted",

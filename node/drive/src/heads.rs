@@ -6,20 +6,25 @@
 //! What this cannot do: a fresh device has nothing to compare with and believes the newest head
 //! that it finds (spec/drive-layout.md).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use commonhold_format::drive::HeadContent;
+use commonhold_format::drive::{HeadContent, WRITERS_MAX, Writer};
 use commonhold_format::head::{HEAD_LEN_MAX, Head, HeadError};
 use commonhold_format::keys::DriveKeys;
 
 use crate::error::DriveError;
+use crate::packer::random;
 
 /// Most forks kept. Each is another history of the same drive; more than a few mean that
 /// something is badly wrong, and nothing is deleted at providers until the owner has decided.
 pub(crate) const FORKS_MAX: usize = 16;
+
+/// Most former heads kept, 8 KiB each at most.
+const FORMER_MAX: usize = 32;
 
 /// A head that was verified and opened.
 #[derive(Debug)]
@@ -58,28 +63,39 @@ pub(crate) enum Verdict {
     Older,
     /// It continues the current one and takes its place.
     Newer,
-    /// Another head of the same sequence: kept beside the current one.
+    /// Another head of the same sequence, or an older one that has what the current one has not: kept beside
+    /// the current one.
     Fork,
-    /// It has a higher sequence but does not continue the current one, or cannot be shown to: it
-    /// takes its place, and the current one is kept as a fork.
+    /// It has a higher sequence but not all that the current one has: it takes its place, and the current
+    /// one is kept as a fork.
     NewerFork,
 }
 
-/// Compares a verified head with the current one. `announced`: whether the current one was ever
-/// announced, so that another device may have built on it.
-pub(crate) fn judge(current: Option<&OpenHead>, announced: bool, found: &OpenHead) -> Verdict {
+/// Whether everything that any device has written in `before` is in `after`, too.
+fn includes(after: &HeadContent, before: &HeadContent) -> bool {
+    !before.writers.is_empty()
+        && before.writers.iter().all(|writer| {
+            let known = after.writers.iter().find(|known| known.device == writer.device);
+            // A device that was left out has not written for long.
+            known.map_or(after.writers.len() == WRITERS_MAX, |known| known.sequence >= writer.sequence)
+        })
+}
+
+/// Compares a verified head with the current one: by its sequence, and by what either history has of each
+/// device.
+pub(crate) fn judge(current: Option<&OpenHead>, found: &OpenHead) -> Verdict {
     let Some(current) = current else { return Verdict::Newer };
     let (here, there) = (current.head.sequence, found.head.sequence);
-    if there < here {
+    if found.hash == current.hash {
+        Verdict::Same
+    } else if there > here {
+        let continues = found.head.previous == current.hash
+            || (there - here > 1 && includes(&found.content, &current.content));
+        if continues { Verdict::Newer } else { Verdict::NewerFork }
+    } else if there < here && includes(&current.content, &found.content) {
         Verdict::Older
-    } else if there == here {
-        if found.hash == current.hash { Verdict::Same } else { Verdict::Fork }
-    } else if there - here == 1 {
-        if found.head.previous == current.hash { Verdict::Newer } else { Verdict::NewerFork }
-    } else if announced {
-        Verdict::Newer
     } else {
-        Verdict::NewerFork
+        Verdict::Fork
     }
 }
 
@@ -91,6 +107,11 @@ pub(crate) struct Heads {
     pub(crate) forks: Vec<Arc<OpenHead>>,
     /// Set when a fork had no room: nothing may be deleted then.
     pub(crate) fork_dropped: bool,
+    /// The last heads that were current before, oldest first: states from which forks may have gone on.
+    /// What they name may be gone.
+    former: Vec<Arc<OpenHead>>,
+    /// This device, as heads name it.
+    device: [u8; 8],
 }
 
 impl Heads {
@@ -122,7 +143,38 @@ impl Heads {
             }
         }
         forks.sort_by_key(|fork| (fork.head.sequence, fork.hash));
-        Ok(Self { dir: dir.to_owned(), current, announced, forks, fork_dropped })
+        let mut former = Vec::new();
+        let former_dir = dir.join("former");
+        fs::create_dir_all(&former_dir).map_err(|error| DriveError::io(&former_dir, error))?;
+        for entry in fs::read_dir(&former_dir).map_err(|error| DriveError::io(&former_dir, error))? {
+            let path = entry.map_err(|error| DriveError::io(&former_dir, error))?.path();
+            if path.extension().is_some_and(|extension| extension == "head") {
+                // They only make merges better: one that is unreadable is not missed.
+                former.extend(read(&path, keys).ok().flatten());
+            }
+        }
+        former.sort_by_key(|head| head.head.sequence);
+        let device = device(dir)?;
+        Ok(Self { dir: dir.to_owned(), current, announced, forks, fork_dropped, former, device })
+    }
+
+    /// The devices of a history that goes on from the current one with a head of this device, and takes in
+    /// `others`.
+    pub(crate) fn writers(&self, sequence: u64, others: &[Writer]) -> Vec<Writer> {
+        let own = Writer { device: self.device, sequence };
+        let before = self.current.as_ref().map_or(&[][..], |head| &head.content.writers);
+        let mut newest: BTreeMap<[u8; 8], u64> = BTreeMap::new();
+        for writer in before.iter().chain(others).chain([&own]) {
+            let known = newest.entry(writer.device).or_default();
+            *known = writer.sequence.max(*known);
+        }
+        while newest.len() > WRITERS_MAX
+            && let Some(idle) =
+                newest.iter().min_by_key(|(_, sequence)| **sequence).map(|(device, _)| *device)
+        {
+            newest.remove(&idle);
+        }
+        newest.into_iter().map(|(device, sequence)| Writer { device, sequence }).collect()
     }
 
     /// Whether the current head was announced.
@@ -136,8 +188,43 @@ impl Heads {
     /// Makes `head` the current one, durably. Blocking.
     pub(crate) fn advance(&mut self, head: Arc<OpenHead>) -> Result<(), DriveError> {
         write(&self.dir, "head", &head.head.encode())?;
-        self.current = Some(head);
+        let before = self.current.replace(head);
+        // Heads that were announced are those from which another device may have gone on.
+        if let Some(before) = before.filter(|it| self.announced.as_ref().is_some_and(|an| an.hash == it.hash))
+        {
+            self.remember(before);
+        }
         Ok(())
+    }
+
+    /// Keeps a former head for merges. It is no loss if that fails.
+    fn remember(&mut self, head: Arc<OpenHead>) {
+        let dir = self.dir.join("former");
+        let path = dir.join(fork_file(&head));
+        if fs::write(&path, head.head.encode()).is_err() {
+            return;
+        }
+        self.former.push(head);
+        while self.former.len() > FORMER_MAX {
+            let oldest = self.former.remove(0);
+            let _ = fs::remove_file(dir.join(fork_file(&oldest)));
+        }
+    }
+
+    /// The state from which the current history and `fork` both went on, if this device has seen it.
+    pub(crate) fn ancestor_of(&self, fork: &OpenHead) -> Option<Arc<OpenHead>> {
+        let known = self.former.iter().chain(&self.announced);
+        let before = known.filter(|head| head.head.sequence < fork.head.sequence && !self.is_fork(head));
+        // The direct predecessor for sure, or the newest one before it that was announced.
+        before
+            .clone()
+            .find(|head| head.hash == fork.head.previous)
+            .or_else(|| before.max_by_key(|head| head.head.sequence))
+            .cloned()
+    }
+
+    fn is_fork(&self, head: &OpenHead) -> bool {
+        self.forks.iter().any(|fork| fork.hash == head.hash)
     }
 
     /// Notes that `head` was announced or found announced. Blocking.
@@ -157,12 +244,24 @@ impl Heads {
             written_ms = fork.content.written_ms,
             "this drive has another history, written by another device or brought back by someone; both are kept"
         );
+        // Of a history that has gone on, the newest head stands for all of it.
+        self.forget_included(&fork.content)?;
         if self.forks.len() >= FORKS_MAX {
             self.fork_dropped = true;
             return Ok(());
         }
         write(&self.dir.join("forks"), &fork_file(&fork), &fork.head.encode())?;
         self.forks.push(fork);
+        Ok(())
+    }
+
+    /// Forgets the forks that have nothing which `head` has not. Blocking.
+    fn forget_included(&mut self, head: &HeadContent) -> Result<(), DriveError> {
+        let included: Vec<[u8; 32]> =
+            self.forks.iter().filter(|fork| includes(head, &fork.content)).map(|fork| fork.hash).collect();
+        for hash in included {
+            self.forget_fork(&hash)?;
+        }
         Ok(())
     }
 
@@ -184,7 +283,7 @@ impl Heads {
 
     /// Takes in a head that was found. Blocking.
     pub(crate) fn take_in(&mut self, found: Arc<OpenHead>) -> Result<Verdict, DriveError> {
-        let verdict = judge(self.current.as_deref(), self.is_announced(), &found);
+        let verdict = judge(self.current.as_deref(), &found);
         match verdict {
             Verdict::Older => {}
             Verdict::Same => {
@@ -200,10 +299,28 @@ impl Heads {
                     self.keep_fork(current)?;
                 }
                 self.advance(found.clone())?;
+                self.forget_included(&found.content)?;
                 self.note_announced(found)?;
             }
         }
         Ok(verdict)
+    }
+}
+
+/// The name of this device in heads: random bytes, made once.
+fn device(dir: &Path) -> Result<[u8; 8], DriveError> {
+    let path = dir.join("device");
+    match fs::read(&path) {
+        Ok(bytes) => {
+            bytes.try_into().map_err(|_| DriveError::damaged(path.display().to_string(), "it is no device"))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mut device = [0; 8];
+            random(&mut device)?;
+            write(dir, "device", &device)?;
+            Ok(device)
+        }
+        Err(error) => Err(DriveError::io(path, error)),
     }
 }
 
@@ -227,12 +344,18 @@ fn read(path: &Path, keys: &DriveKeys) -> Result<Option<Arc<OpenHead>>, DriveErr
     Ok(Some(head))
 }
 
-/// Replaces a file so that after a crash it is the old one or the new one, whole.
-fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), DriveError> {
+/// Replaces a file so that after a crash it is the old one or the new one, whole. Only its owner may read
+/// it.
+pub(crate) fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), DriveError> {
     let path = dir.join(name);
     let new = dir.join(format!("{name}.new"));
     let replace = || {
-        let mut file = fs::File::create(&new)?;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        // What is kept here may hold keys.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&new, &path)?;

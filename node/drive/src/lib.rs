@@ -12,26 +12,38 @@
 
 mod archive;
 mod buffers;
+mod changes;
 mod custody;
 mod download;
 mod drive;
 mod error;
+mod folder;
+mod hashed;
 mod heads;
 mod keeper;
+mod located;
 mod meter;
 mod objects;
 mod packer;
 mod path;
 mod reader;
 mod report;
-mod rewrite;
 mod staging;
+mod tree;
 mod upload;
+mod uploads;
+mod write;
 
 pub use custody::{BoxFuture, Custody, CustodyError, HeadBoard, PlacedChunks};
-pub use download::ArchiveReader;
-pub use drive::Drive;
+pub use download::ContentReader;
+pub use drive::{
+    Complete, Drive, DriveOptions, Linked, Needs, NewFile, OnlyIf, OpenFile, Replaced, Share, Shown,
+};
 pub use error::DriveError;
 pub use meter::{Meter, Stage};
 pub use path::{DEPTH_MAX, DrivePath, PATH_LEN_MAX};
-pub use report::{DriveStatus, Fork, ListEntry, ListKind, PutReport, Removed, SKIPPED_MAX, Skipped};
+pub use report::{
+    BinInfo, DriveStatus, Fork, Info, ListKind, Merged, PutReport, Removed, SKIPPED_MAX, Skipped, Usage,
+    VersionInfo,
+};
+pub use uploads::{PARTS_MAX, PartInfo, UPLOADS_MAX, UploadId, UploadInfo};

@@ -1,32 +1,29 @@
-//! Folders and manifests of the drive: loading, looking up, walking.
+//! Pages, manifests and histories of the drive: loading and keeping at hand.
 //!
 //! Invariant: an object is decoded only after it was opened under the key and commitment that its
 //! parent names, so a child exists only in a signed parent. Objects are immutable, so what is
 //! kept in memory never goes stale.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use commonhold_format::drive::{
-    Entry, EntryKind, FileContent, Folder, HeadContent, Manifest, Name, ObjectRef,
-};
-use commonhold_format::ids::SegmentId;
+use commonhold_format::drive::{History, Items, Manifest, Name, ObjectRef, PAGE_LEVEL_MAX, Page};
 use commonhold_format::seal::{ObjectId, ObjectKind};
 use commonhold_format::segment::Segment;
 
 use crate::error::DriveError;
 use crate::keeper::lock;
-use crate::path::DrivePath;
 use crate::reader::Segments;
 
-/// Encoded bytes of the folders and manifests kept in memory, so that walks do not fetch them
-/// again. A folder of 1,000 files takes about 200 KiB.
+/// Encoded bytes of the pages, manifests and histories kept in memory, so that walks do not fetch them
+/// again. A hundred thousand files take about 20 MiB.
 const CACHE_BYTES_MAX: u64 = 64 << 20;
 
-/// The folders and manifests at hand.
-#[derive(Default)]
+/// The objects at hand, and the segments to read others from. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Objects {
-    cache: Mutex<Cache>,
+    cache: Arc<Mutex<Cache>>,
+    pub(crate) segments: Arc<Segments>,
 }
 
 #[derive(Default)]
@@ -44,40 +41,88 @@ struct Held {
 
 #[derive(Clone)]
 enum Object {
-    Folder(Arc<Folder>),
+    Page(Arc<Page>),
     Manifest(Arc<Manifest>),
+    History(Arc<History>),
 }
 
-/// Where a path leads.
-pub(crate) enum Found {
-    /// To a folder; the root has no entry.
-    Folder { folder: Arc<Folder>, modified_ms: i64 },
-    /// To a file, by its entry in `parent`.
-    File { parent: Arc<Folder>, at: usize },
+/// What a page's parent says of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bounds {
+    /// Its level; none when it is the topmost page of a folder.
+    pub(crate) level: Option<u8>,
+    /// No name is smaller.
+    pub(crate) first: Option<Name>,
+    /// Every name is smaller.
+    pub(crate) end: Option<Name>,
+}
+
+impl Bounds {
+    /// Of the page number `at` below a page of `level` that has these bounds itself.
+    pub(crate) fn below(&self, level: u8, pages: &[commonhold_format::drive::PageRef], at: usize) -> Self {
+        // A name smaller than all lower bounds belongs into the first page.
+        let first = if at == 0 { self.first.clone() } else { pages.get(at).map(|page| page.first.clone()) };
+        let end = pages.get(at + 1).map(|next| next.first.clone()).or_else(|| self.end.clone());
+        Self { level: level.checked_sub(1), first, end }
+    }
+
+    fn check(&self, page: &Page) -> Result<(), DriveError> {
+        let wrong = |why: &str| Err(DriveError::damaged("a folder", why));
+        let (level, first, last) = match &page.items {
+            Items::Entries(entries) => {
+                (0, entries.first().map(|entry| &entry.name), entries.last().map(|entry| &entry.name))
+            }
+            Items::Pages { level, pages } => {
+                (*level, pages.first().map(|page| &page.first), pages.last().map(|page| &page.first))
+            }
+        };
+        if level > PAGE_LEVEL_MAX || self.level.is_some_and(|expected| expected != level) {
+            return wrong("a page of it is of another level than the page above says");
+        }
+        let (Some(first), Some(last)) = (first, last) else { return wrong("a page of it is empty") };
+        let too_small = self.first.as_ref().is_some_and(|bound| first < bound);
+        let too_large = self.end.as_ref().is_some_and(|bound| last >= bound);
+        if too_small || too_large {
+            return wrong("a page of it has names that belong elsewhere");
+        }
+        Ok(())
+    }
 }
 
 impl Objects {
-    /// A folder that `table` and `object` name.
-    pub(crate) async fn folder(
+    pub(crate) fn new(segments: Arc<Segments>) -> Self {
+        Self { cache: Arc::default(), segments }
+    }
+
+    /// The same cache, with other segments to read from.
+    pub(crate) fn over(&self, segments: Arc<Segments>) -> Self {
+        Self { cache: self.cache.clone(), segments }
+    }
+
+    /// A page that `table` and `object` name.
+    pub(crate) async fn page(
         &self,
-        segments: &Segments,
         table: &[Segment],
         object: &ObjectRef,
-    ) -> Result<Arc<Folder>, DriveError> {
-        if let Some(Object::Folder(folder)) = self.held(&object.id) {
-            return Ok(folder);
-        }
-        let bytes = segments.object(ObjectKind::Folder, table, object).await?;
-        let folder = Folder::decode(&bytes).map_err(|error| DriveError::damaged("a folder", error))?;
-        let folder = Arc::new(folder);
-        self.keep(object, Object::Folder(folder.clone()));
-        Ok(folder)
+        bounds: &Bounds,
+    ) -> Result<Arc<Page>, DriveError> {
+        let page = match self.held(&object.id) {
+            Some(Object::Page(page)) => page,
+            _ => {
+                let bytes = self.segments.object(ObjectKind::Folder, table, object).await?;
+                let page = Page::decode(&bytes).map_err(|error| DriveError::damaged("a folder", error))?;
+                let page = Arc::new(page);
+                self.keep(object, Object::Page(page.clone()));
+                page
+            }
+        };
+        bounds.check(&page)?;
+        Ok(page)
     }
 
     /// The manifest of a large file.
     pub(crate) async fn manifest(
         &self,
-        segments: &Segments,
         table: &[Segment],
         object: &ObjectRef,
         file_len: u64,
@@ -85,7 +130,7 @@ impl Objects {
         let manifest = match self.held(&object.id) {
             Some(Object::Manifest(manifest)) => manifest,
             _ => {
-                let bytes = segments.object(ObjectKind::Manifest, table, object).await?;
+                let bytes = self.segments.object(ObjectKind::Manifest, table, object).await?;
                 let manifest =
                     Manifest::decode(&bytes).map_err(|error| DriveError::damaged("a manifest", error))?;
                 let manifest = Arc::new(manifest);
@@ -93,15 +138,31 @@ impl Objects {
                 manifest
             }
         };
-        if manifest.file.len != file_len {
+        if manifest.len() != Some(file_len) {
             return Err(DriveError::damaged("a manifest", "it is for a file of another length"));
         }
         Ok(manifest)
     }
 
-    /// Remembers a folder that was just written.
-    pub(crate) fn remember(&self, object: &ObjectRef, folder: Arc<Folder>) {
-        self.keep(object, Object::Folder(folder));
+    /// The earlier versions of a file.
+    pub(crate) async fn history(
+        &self,
+        table: &[Segment],
+        object: &ObjectRef,
+    ) -> Result<Arc<History>, DriveError> {
+        if let Some(Object::History(history)) = self.held(&object.id) {
+            return Ok(history);
+        }
+        let bytes = self.segments.object(ObjectKind::History, table, object).await?;
+        let history = History::decode(&bytes).map_err(|error| DriveError::damaged("a history", error))?;
+        let history = Arc::new(history);
+        self.keep(object, Object::History(history.clone()));
+        Ok(history)
+    }
+
+    /// Remembers a page that was just written.
+    pub(crate) fn remember(&self, object: &ObjectRef, page: Arc<Page>) {
+        self.keep(object, Object::Page(page));
     }
 
     fn held(&self, id: &ObjectId) -> Option<Object> {
@@ -139,112 +200,5 @@ impl Objects {
                 }
             }
         }
-    }
-
-    /// The root folder under a head; an empty one when there is no head yet.
-    pub(crate) async fn root(
-        &self,
-        segments: &Segments,
-        head: Option<&HeadContent>,
-    ) -> Result<Arc<Folder>, DriveError> {
-        match head {
-            Some(head) => self.folder(segments, &head.table, &head.root).await,
-            None => Ok(Arc::default()),
-        }
-    }
-
-    /// What stands at `path`.
-    pub(crate) async fn find(
-        &self,
-        segments: &Segments,
-        head: Option<&HeadContent>,
-        path: &DrivePath,
-    ) -> Result<Found, DriveError> {
-        let mut folder = self.root(segments, head).await?;
-        let mut modified_ms = head.map_or(0, |head| head.written_ms);
-        for (depth, name) in path.names().iter().enumerate() {
-            let at = position(&folder, name).ok_or_else(|| DriveError::NotFound(path.to_string()))?;
-            let entry = &folder.entries[at];
-            match &entry.node {
-                EntryKind::Folder(object) => {
-                    modified_ms = entry.modified_ms;
-                    folder = self.folder(segments, &folder.table, object).await?;
-                }
-                EntryKind::File { .. } if depth + 1 == path.names().len() => {
-                    return Ok(Found::File { parent: folder, at });
-                }
-                EntryKind::File { .. } => return Err(DriveError::NotFound(path.to_string())),
-            }
-        }
-        Ok(Found::Folder { folder, modified_ms })
-    }
-
-    /// Adds every segment that a head needs to `live`: the tables of the head, of all folders and
-    /// of all manifests.
-    pub(crate) async fn live(
-        &self,
-        segments: &Segments,
-        head: &HeadContent,
-        live: &mut HashSet<SegmentId>,
-    ) -> Result<(), DriveError> {
-        live.extend(head.table.iter().map(Segment::id));
-        let mut folders = vec![self.folder(segments, &head.table, &head.root).await?];
-        while let Some(folder) = folders.pop() {
-            live.extend(folder.table.iter().map(Segment::id));
-            for entry in &folder.entries {
-                match &entry.node {
-                    EntryKind::Folder(object) => {
-                        folders.push(self.folder(segments, &folder.table, object).await?);
-                    }
-                    EntryKind::File { content: FileContent::Manifest { manifest, len }, .. } => {
-                        let manifest = self.manifest(segments, &folder.table, manifest, *len).await?;
-                        live.extend(manifest.table.iter().map(Segment::id));
-                    }
-                    EntryKind::File { .. } => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Files and bytes below an entry.
-    pub(crate) async fn measure(
-        &self,
-        segments: &Segments,
-        parent: &Folder,
-        entry: &Entry,
-    ) -> Result<(u64, u64), DriveError> {
-        let EntryKind::Folder(object) = &entry.node else {
-            return Ok((1, file_len(entry)));
-        };
-        let (mut files, mut bytes) = (0, 0u64);
-        let mut folders = vec![self.folder(segments, &parent.table, object).await?];
-        while let Some(folder) = folders.pop() {
-            for entry in &folder.entries {
-                match &entry.node {
-                    EntryKind::Folder(object) => {
-                        folders.push(self.folder(segments, &folder.table, object).await?);
-                    }
-                    EntryKind::File { .. } => {
-                        files += 1;
-                        bytes = bytes.saturating_add(file_len(entry));
-                    }
-                }
-            }
-        }
-        Ok((files, bytes))
-    }
-}
-
-/// Where `name` stands in a folder.
-pub(crate) fn position(folder: &Folder, name: &Name) -> Option<usize> {
-    folder.entries.binary_search_by(|entry| entry.name.cmp(name)).ok()
-}
-
-/// Bytes of a file; 0 for a folder.
-pub(crate) fn file_len(entry: &Entry) -> u64 {
-    match &entry.node {
-        EntryKind::File { content, .. } => content.len(),
-        EntryKind::Folder(_) => 0,
     }
 }

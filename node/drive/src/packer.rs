@@ -40,8 +40,8 @@ const CODING_MAX: usize = 4;
 /// Most segments on their way, for those that are small.
 const SEGMENTS_MAX: usize = 16;
 
-/// Packs one put. Extents that it gives out index the put's own list of segments,
-/// [`Packer::kept`].
+/// Packs one put. Extents that it gives out index the list of segments that the next
+/// [`Packer::flush`] answers.
 pub(crate) struct Packer {
     pending: Arc<Pending>,
     code: Code,
@@ -49,10 +49,10 @@ pub(crate) struct Packer {
     /// The open segment that small things share, with its number once it has any bytes.
     pack: Vec<u8>,
     pack_number: u32,
-    /// Segments accepted and flushed, by number.
-    kept: Vec<Segment>,
-    /// Segments begun since, in order; filled in when the custodian has accepted them.
+    /// Segments begun since the last flush, in order; filled in when the custodian has accepted them.
     begun: Vec<Option<Segment>>,
+    /// Segments flushed.
+    flushed: u64,
     running: JoinSet<Result<Kept, DriveError>>,
     coding: Arc<Semaphore>,
     buffers: Arc<Buffers>,
@@ -73,8 +73,8 @@ impl Packer {
             segment_len_max: code.segment_len_max(),
             pack: Vec::new(),
             pack_number: 0,
-            kept: Vec::new(),
             begun: Vec::new(),
+            flushed: 0,
             running: JoinSet::new(),
             coding: Arc::new(Semaphore::new(processors().min(CODING_MAX))),
             buffers: Arc::default(),
@@ -87,9 +87,9 @@ impl Packer {
         self.pending.meter()
     }
 
-    /// The segments of this put by their numbers, as of the last [`Packer::flush`].
-    pub(crate) fn kept(&self) -> &[Segment] {
-        &self.kept
+    /// Segments that were flushed.
+    pub(crate) fn flushed(&self) -> u64 {
+        self.flushed
     }
 
     /// Seals a whole object under a fresh key and packs it. An object that does not fit an empty
@@ -103,7 +103,8 @@ impl Packer {
         if plaintext.len() > OBJECT_LEN_MAX {
             let what = match kind {
                 ObjectKind::Manifest => "a file is too large for one manifest: put it in parts",
-                _ => "a folder has too many entries: spread them over several folders",
+                ObjectKind::History => "a file has too many versions: remove some",
+                _ => "a page of a folder is too large",
             };
             return Err(DriveError::TooLarge(what.to_owned()));
         }
@@ -123,6 +124,20 @@ impl Packer {
             rest = &rest[part..];
         }
         Ok(ObjectRef { id, key, commitment, len: plaintext.len() as u64, extents })
+    }
+
+    /// Begins the shared segment with bytes as they are, for a link's cover list. Nothing may have been packed
+    /// since the last flush.
+    pub(crate) fn add_plain(&mut self, bytes: &[u8]) -> Result<(), DriveError> {
+        if bytes.len() > self.segment_len_max / 2 || !self.begun.is_empty() {
+            let why = "what is shared lies in too many segments for one link: share parts of it";
+            return Err(DriveError::TooLarge(why.to_owned()));
+        }
+        if !bytes.is_empty() {
+            self.next_extent(bytes.len());
+            self.pack.extend_from_slice(bytes);
+        }
+        Ok(())
     }
 
     /// Begins a file of exactly `len` bytes. Nothing else may be packed until it is finished.
@@ -186,16 +201,17 @@ impl Packer {
         Ok(file.object)
     }
 
-    /// Closes the shared segment and waits until the custodian has accepted everything.
-    pub(crate) async fn flush(&mut self) -> Result<(), DriveError> {
+    /// Closes the shared segment and waits until the custodian has accepted everything. Gives the
+    /// segments that extents handed out since the last flush index; those after it begin anew.
+    pub(crate) async fn flush(&mut self) -> Result<Arc<Vec<Segment>>, DriveError> {
         self.close_pack().await?;
         while self.reap().await? {}
-        for segment in self.begun.drain(..) {
-            let segment =
-                segment.ok_or_else(|| DriveError::Internal("a segment was never sent".to_owned()))?;
-            self.kept.push(segment);
-        }
-        Ok(())
+        let unsent = || DriveError::Internal("a segment was never sent".to_owned());
+        let kept: Result<Vec<Segment>, DriveError> =
+            self.begun.drain(..).map(|segment| segment.ok_or_else(unsent)).collect();
+        let kept = kept?;
+        self.flushed += kept.len() as u64;
+        Ok(Arc::new(kept))
     }
 
     async fn seal_record(&mut self, file: &mut FileInWork) -> Result<(), DriveError> {
@@ -250,7 +266,7 @@ impl Packer {
     fn begin_segment(&mut self) -> u32 {
         self.begun.push(None);
         // 2^32 segments would be more than 4 PiB in one put.
-        (self.kept.len() + self.begun.len() - 1) as u32
+        (self.begun.len() - 1) as u32
     }
 
     async fn close_pack(&mut self) -> Result<(), DriveError> {
@@ -315,7 +331,7 @@ impl Packer {
     ) -> Result<(), DriveError> {
         let kept = done.map_err(|error| DriveError::Internal(error.to_string()))??;
         self.in_flight_bytes -= kept.coded_len;
-        self.begun[kept.number as usize - self.kept.len()] = Some(kept.segment);
+        self.begun[kept.number as usize] = Some(kept.segment);
         Ok(())
     }
 }

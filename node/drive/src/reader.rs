@@ -11,7 +11,7 @@ use std::time::Instant;
 use commonhold_format::drive::{Extent, OBJECT_LEN_MAX, ObjectRef};
 use commonhold_format::ids::{NodeId, SegmentId};
 use commonhold_format::seal::{
-    ObjectKind, RECORD_LEN, Sealing, open_small, padded_len, record_count, sealed_len,
+    ObjectKind, RECORD_LEN, RECORD_PLAIN_LEN, Sealing, open_small, padded_len, record_count, sealed_len,
 };
 use commonhold_format::segment::Segment;
 use futures::FutureExt;
@@ -24,18 +24,24 @@ use crate::error::DriveError;
 use crate::keeper::lock;
 use crate::meter::{Meter, Stage};
 
-/// Ciphertext of decoded segments that one operation keeps at hand: neighbours in a folder lie in
-/// the same segment.
-const CACHE_BYTES_MAX: usize = 16 << 20;
+/// Ciphertext of decoded segments that are kept at hand: neighbours in a folder lie in the same segment,
+/// and so do the ranges of a file that somebody plays or reads piece by piece.
+pub(crate) const CACHE_BYTES_MAX: usize = 64 << 20;
+/// The same for one operation that asks a provider of its own choice first.
+pub(crate) const OWN_CACHE_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of a record's tag.
+const TAG_LEN: u64 = (RECORD_LEN - RECORD_PLAIN_LEN) as u64;
 
 /// A segment's ciphertext, on its way or here.
 pub(crate) type SegmentBytes = Shared<BoxFuture<'static, Result<Arc<Vec<u8>>, DriveError>>>;
 
-/// The segments that one operation reads.
+/// Segments that are being read.
 pub(crate) struct Segments {
     custody: Arc<dyn Custody>,
     prefer: Option<NodeId>,
     cache: Mutex<Cache>,
+    cache_bytes_max: usize,
 }
 
 #[derive(Default)]
@@ -52,8 +58,12 @@ struct Held {
 }
 
 impl Segments {
-    pub(crate) fn new(custody: Arc<dyn Custody>, prefer: Option<NodeId>) -> Arc<Self> {
-        Arc::new(Self { custody, prefer, cache: Mutex::default() })
+    pub(crate) fn new(
+        custody: Arc<dyn Custody>,
+        prefer: Option<NodeId>,
+        cache_bytes_max: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self { custody, prefer, cache: Mutex::default(), cache_bytes_max })
     }
 
     /// The bytes of a segment. Fetching begins at once and goes on while nobody waits for it; it
@@ -79,13 +89,21 @@ impl Segments {
             cache.bytes -= old.len;
         }
         cache.bytes += len;
-        while cache.bytes > CACHE_BYTES_MAX && cache.held.len() > 1 {
+        while cache.bytes > self.cache_bytes_max && cache.held.len() > 1 {
             let oldest = cache.held.iter().min_by_key(|(_, held)| held.used).map(|(id, _)| *id);
             if let Some(held) = oldest.and_then(|oldest| cache.held.remove(&oldest)) {
                 cache.bytes -= held.len;
             }
         }
         bytes
+    }
+
+    /// Gives up what was kept of a segment, so that it is fetched anew: what it held did not open.
+    pub(crate) fn forget(&self, segment: &SegmentId) {
+        let mut cache = lock(&self.cache);
+        if let Some(held) = cache.held.remove(segment) {
+            cache.bytes -= held.len;
+        }
     }
 
     /// Where the work is counted.
@@ -102,6 +120,7 @@ impl Segments {
     ) -> Result<Zeroizing<Vec<u8>>, DriveError> {
         let what = match kind {
             ObjectKind::Manifest => "a manifest",
+            ObjectKind::History => "a history",
             _ => "a folder",
         };
         let expected = sealed_len(object.len.min(OBJECT_LEN_MAX as u64));
@@ -114,8 +133,14 @@ impl Segments {
             let bytes = self.get(segment_of(table, extent)?).await?;
             sealed.extend_from_slice(stretch(&bytes, extent)?);
         }
-        open_small(kind, &object.id, &object.key, &object.commitment, object.len, &sealed)
-            .map_err(|error| DriveError::damaged(what, error))
+        open_small(kind, &object.id, &object.key, &object.commitment, object.len, &sealed).map_err(|error| {
+            for extent in &object.extents {
+                if let Ok(segment) = segment_of(table, extent) {
+                    self.forget(&segment.id());
+                }
+            }
+            DriveError::damaged(what, error)
+        })
     }
 }
 
@@ -156,17 +181,16 @@ pub(crate) fn stretch<'a>(segment: &'a [u8], extent: &Extent) -> Result<&'a [u8]
         .ok_or_else(|| DriveError::damaged("a reference", "it leads out of its segment"))
 }
 
-/// Opens the records of one file in order.
-pub(crate) struct FileOpener {
+/// Opens records of one object of kind File.
+pub(crate) struct RecordOpener {
     path: String,
     sealing: Sealing,
-    record: u64,
     records: u64,
-    true_left: u64,
-    padding_left: u64,
+    len: u64,
+    padded_len: u64,
 }
 
-impl FileOpener {
+impl RecordOpener {
     /// Checks the key commitment.
     pub(crate) fn new(path: &str, object: &ObjectRef) -> Result<Self, DriveError> {
         let sealing = Sealing::with_commitment(ObjectKind::File, &object.id, &object.key, &object.commitment)
@@ -174,42 +198,88 @@ impl FileOpener {
         Ok(Self {
             path: path.to_owned(),
             sealing,
-            record: 0,
             records: record_count(object.len),
-            true_left: object.len,
-            padding_left: padded_len(object.len) - object.len,
+            len: object.len,
+            padded_len: padded_len(object.len),
         })
     }
 
-    /// Opens the next record, which lies in extent number `place` of the file. `rest` is what is
-    /// left of that extent; gives the plaintext without padding and the length of the record.
-    pub(crate) fn open(&mut self, place: u32, rest: &[u8]) -> Result<(Vec<u8>, usize), DriveError> {
-        let last = self.record + 1 >= self.records;
-        let len = rest.len().min(RECORD_LEN);
-        if self.record >= self.records || (!last && len < RECORD_LEN) {
-            return Err(DriveError::damaged(&*self.path, "its records do not fit its extents"));
+    /// Opens record number `record`, which lies in extent number `place` of the object and is `sealed`.
+    /// Gives its plaintext without padding, which may be nothing.
+    pub(crate) fn open(&self, place: u32, record: u64, sealed: &[u8]) -> Result<Vec<u8>, DriveError> {
+        let damaged = |why: &str| DriveError::damaged(&*self.path, why);
+        let last = record + 1 == self.records;
+        let start = record.saturating_mul(RECORD_PLAIN_LEN as u64);
+        let plain_len = self.padded_len.saturating_sub(start).min(RECORD_PLAIN_LEN as u64);
+        if record >= self.records || sealed.len() as u64 != plain_len + TAG_LEN {
+            return Err(damaged("its records do not fit its extents"));
         }
-        let mut sealed = rest[..len].to_vec();
+        let mut sealed = sealed.to_vec();
         let plain = self
             .sealing
-            .open_record(place, self.record, last, &mut sealed)
+            .open_record(place, record, last, &mut sealed)
             .map_err(|error| DriveError::damaged(&*self.path, error))?;
-        let keep = usize::try_from(self.true_left).unwrap_or(usize::MAX).min(plain.len());
-        let padding = &plain[keep..];
-        if padding.len() as u64 > self.padding_left || padding.iter().any(|byte| *byte != 0) {
-            return Err(DriveError::damaged(&*self.path, "its padding is wrong"));
+        let keep = usize::try_from(self.len.saturating_sub(start)).unwrap_or(usize::MAX).min(plain.len());
+        if plain[keep..].iter().any(|byte| *byte != 0) {
+            return Err(damaged("its padding is wrong"));
         }
-        self.record += 1;
-        self.true_left -= keep as u64;
-        self.padding_left -= padding.len() as u64;
         sealed.truncate(keep);
-        Ok((sealed, len))
+        Ok(sealed)
     }
+}
 
-    /// Whether every record was opened and every byte of the file is out.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.record == self.records && self.true_left == 0 && self.padding_left == 0
+/// A stretch of records of one object that lie in one extent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// The extent's number in the object.
+    pub(crate) place: u32,
+    /// The extent.
+    pub(crate) extent: Extent,
+    /// The first record.
+    pub(crate) record: u64,
+    /// Where it begins within the segment, bytes.
+    pub(crate) start: usize,
+    /// The end of the last one.
+    pub(crate) end: usize,
+}
+
+/// The records of an object that have the bytes from `from` to before `to`, by extents; for an object that is
+/// read to its end, those with nothing but padding, too.
+pub(crate) fn stretches(
+    path: &str,
+    object: &ObjectRef,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Stretch>, DriveError> {
+    let damaged = |why: &str| DriveError::damaged(path, why);
+    let record_plain = RECORD_PLAIN_LEN as u64;
+    let records = record_count(object.len);
+    let first = (from / record_plain).min(records.saturating_sub(1));
+    let end = if to >= object.len { records } else { to.div_ceil(record_plain).max(first + 1) };
+    let mut found = Vec::new();
+    let mut record = 0u64;
+    let total: u64 = object.extents.iter().map(|extent| u64::from(extent.len)).sum();
+    if total != sealed_len(object.len) {
+        return Err(damaged("its length is impossible"));
     }
+    for (place, extent) in object.extents.iter().enumerate() {
+        let place = u32::try_from(place).map_err(|_| damaged("it has too many extents"))?;
+        let last = place as usize + 1 == object.extents.len();
+        let len = extent.len as usize;
+        if !last && !len.is_multiple_of(RECORD_LEN) {
+            return Err(damaged("its records do not fit its extents"));
+        }
+        let here = len.div_ceil(RECORD_LEN) as u64;
+        let (a, b) = (first.max(record), end.min(record + here));
+        if a < b {
+            let offset = extent.offset as usize;
+            let start = offset + (a - record) as usize * RECORD_LEN;
+            let stop = offset + ((b - record) as usize * RECORD_LEN).min(len);
+            found.push(Stretch { place, extent: *extent, record: a, start, end: stop });
+        }
+        record += here;
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -243,43 +313,63 @@ mod tests {
     }
 
     #[test]
-    fn attack_3_only_all_records_in_order_are_a_file() {
+    fn attack_3_a_record_opens_in_its_own_place_alone() {
         assert!(padded_len(LEN) > LEN);
         let sealed = records(0);
-        let mut opener = FileOpener::new("/f", &object()).unwrap();
+        let opener = RecordOpener::new("/f", &object()).unwrap();
         let mut plain = Vec::new();
-        for record in &sealed {
-            assert!(!opener.is_complete());
-            let (part, used) = opener.open(0, record).unwrap();
-            assert_eq!(used, record.len());
-            plain.extend(part);
+        for (at, record) in sealed.iter().enumerate() {
+            plain.extend(opener.open(0, at as u64, record).unwrap());
         }
-        assert!(opener.is_complete());
         assert!(plain == vec![7; LEN as usize]);
-        assert!(opener.open(0, &sealed[0]).is_err(), "a surplus record");
-
-        let mut opener = FileOpener::new("/f", &object()).unwrap();
-        assert!(opener.open(0, &sealed[1]).is_err(), "out of order");
-        assert!(opener.open(1, &sealed[0]).is_err(), "in another extent");
-        assert!(opener.open(0, &sealed[0][..RECORD_LEN - 1]).is_err(), "short");
-        assert!(opener.open(0, &sealed[0]).is_ok());
+        assert!(opener.open(0, sealed.len() as u64, &sealed[0]).is_err(), "a surplus record");
+        assert!(opener.open(0, 0, &sealed[1]).is_err(), "out of order");
+        assert!(opener.open(1, 0, &sealed[0]).is_err(), "in another extent");
+        assert!(opener.open(0, 0, &sealed[0][..RECORD_LEN - 1]).is_err(), "short");
     }
 
     #[test]
     fn padding_that_is_not_zeros_is_refused() {
         let sealed = records(1);
-        let mut opener = FileOpener::new("/f", &object()).unwrap();
+        let opener = RecordOpener::new("/f", &object()).unwrap();
         let (last, full) = sealed.split_last().unwrap();
-        for record in full {
-            opener.open(0, record).unwrap();
+        for (at, record) in full.iter().enumerate() {
+            opener.open(0, at as u64, record).unwrap();
         }
-        assert_eq!(opener.open(0, last).unwrap_err().code(), "damaged");
+        assert_eq!(opener.open(0, full.len() as u64, last).unwrap_err().code(), "damaged");
     }
 
     #[test]
     fn attack_15_a_key_without_its_commitment_opens_nothing() {
         let mut object = object();
         object.commitment[0] ^= 1;
-        assert_eq!(FileOpener::new("/f", &object).err().unwrap().code(), "damaged");
+        assert_eq!(RecordOpener::new("/f", &object).err().unwrap().code(), "damaged");
+    }
+
+    #[test]
+    fn a_range_is_read_in_the_records_that_have_it() {
+        let len = 5 * (1 << 20) + 17;
+        let full = 2 * (1 << 20) as u32;
+        let sealed = sealed_len(len);
+        let rest = (sealed - 2 * u64::from(full)) as u32;
+        let extents = [full, full, rest];
+        let extents =
+            extents.iter().enumerate().map(|(at, len)| Extent { segment: at as u32, offset: 0, len: *len });
+        let object = ObjectRef { len, extents: extents.collect(), ..object() };
+        let plain = RECORD_PLAIN_LEN as u64;
+        for (from, to) in [(0, len), (0, 1), (plain - 1, plain + 1), (31 * plain, 33 * plain), (len - 1, len)]
+        {
+            let found = stretches("/f", &object, from, to).unwrap();
+            let first = found[0].record;
+            let last = found.last().unwrap();
+            let records: u64 = found.iter().map(|it| ((it.end - it.start).div_ceil(RECORD_LEN)) as u64).sum();
+            assert_eq!(first, from / plain);
+            let end = if to == len { record_count(len) } else { to.div_ceil(plain) };
+            assert_eq!(first + records, end, "{from} to {to}");
+            assert_eq!(last.place, last.extent.segment);
+            assert!(found.windows(2).all(|pair| pair[0].end == full as usize && pair[1].start == 0));
+        }
+        let short = ObjectRef { extents: object.extents[..2].to_vec(), ..object };
+        assert!(stretches("/f", &short, 0, 1).is_err());
     }
 }

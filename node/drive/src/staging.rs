@@ -30,8 +30,6 @@ pub(crate) enum StagedContent {
     Inline(Vec<u8>),
     /// Sealed; the extents index the put's segments.
     Stored(ObjectRef),
-    /// The same with a manifest, which is the object here; the file has `len` bytes.
-    Manifest { manifest: ObjectRef, len: u64 },
 }
 
 /// A folder read, or one on the way to what was read.

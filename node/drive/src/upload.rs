@@ -3,20 +3,22 @@
 //! Invariant: memory is bounded by the packer's and the staging's limits whatever the archive's
 //! size; nothing here touches the drive's tree.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use commonhold_format::drive::{EntryKind, Folder, INLINE_LEN_MAX, Name};
+use commonhold_format::drive::{EntryKind, Name};
 use tokio::io::AsyncRead;
 
 use crate::archive::{TarItem, TarReader};
+use crate::changes::exists;
 use crate::error::DriveError;
+use crate::located::FolderNode;
 use crate::meter::Stage;
-use crate::objects::position;
+use crate::objects::Objects;
 use crate::packer::Packer;
 use crate::path::DrivePath;
-use crate::report::{PutReport, SKIPPED_MAX, Skipped};
+use crate::report::{ListKind, PutReport, SKIPPED_MAX, Skipped};
 use crate::staging::{STAGED_ENTRIES_MAX, STAGED_INLINE_MAX, StagedContent, StagedFile, StagedFolder};
+use crate::write::INLINE_WRITE_MAX;
 
 /// Bytes taken from the archive at a time.
 const READ_LEN: usize = 256 << 10;
@@ -26,7 +28,10 @@ pub(crate) struct Upload {
     to: DrivePath,
     roots: Roots,
     /// The folder at `to` as it was at the start, so that a clash shows before data are sent.
-    there: Option<Arc<Folder>>,
+    there: Option<FolderNode>,
+    objects: Objects,
+    /// The archive's last root entry, and what stood under its name.
+    looked_up: Option<(Name, Option<ListKind>)>,
     staged: StagedFolder,
     staged_entries: u64,
     staged_inline: usize,
@@ -70,11 +75,18 @@ impl Roots {
 }
 
 impl Upload {
-    pub(crate) fn new(to: DrivePath, rename: Option<Name>, there: Option<Arc<Folder>>) -> Self {
+    pub(crate) fn new(
+        to: DrivePath,
+        rename: Option<Name>,
+        there: Option<FolderNode>,
+        objects: Objects,
+    ) -> Self {
         Self {
             to,
             roots: Roots { rename, seen: Root::None },
             there,
+            objects,
+            looked_up: None,
             staged: StagedFolder::default(),
             staged_entries: 0,
             staged_inline: 0,
@@ -94,9 +106,9 @@ impl Upload {
         while let Some(item) = tar.next().await? {
             match item {
                 TarItem::Skipped { path, why } => self.skip(path, why),
-                TarItem::Folder { path, modified_ms } => self.folder(path, modified_ms)?,
+                TarItem::Folder { path, modified_ms } => self.folder(path, modified_ms).await?,
                 TarItem::File { path, modified_ms, len, executable } => {
-                    let Some(path) = self.claim(path, false)? else { continue };
+                    let Some(path) = self.claim(path, false).await? else { continue };
                     let content = self.content(&mut tar, len, packer, &mut buffer).await?;
                     self.staged.insert(&path, StagedFile { modified_ms, executable, content })?;
                     self.report.files += 1;
@@ -124,7 +136,7 @@ impl Upload {
 
     /// Where an entry goes; none when it is skipped. A clash with the drive fails the put now
     /// rather than after everything was sent.
-    fn claim(&mut self, path: Vec<Name>, folder: bool) -> Result<Option<Vec<Name>>, DriveError> {
+    async fn claim(&mut self, path: Vec<Name>, folder: bool) -> Result<Option<Vec<Name>>, DriveError> {
         let path = self.roots.place(path)?;
         let whole = self.to.names().iter().chain(&path).cloned().collect();
         let whole = match DrivePath::from_names(whole) {
@@ -134,19 +146,14 @@ impl Upload {
                 return Ok(None);
             }
         };
-        if let Some(there) = &self.there
-            && let Some(first) = path.first()
-            && let Some(at) = position(there, first)
+        if let Some(first) = path.first()
+            && let Some(existing) = self.there(first).await?
         {
-            let is_folder = matches!(there.entries[at].node, EntryKind::Folder(_));
             let wants_folder = folder || path.len() > 1;
-            if is_folder != wants_folder {
+            if (existing == ListKind::Folder) != wants_folder {
                 let word = |is_folder| if is_folder { "folder" } else { "file" };
-                return Err(DriveError::Exists {
-                    path: self.to.join(first.clone())?.to_string(),
-                    existing: word(is_folder),
-                    wanted: word(wants_folder),
-                });
+                let path = self.to.join(first.clone())?;
+                return Err(exists(&path, word(!wants_folder), word(wants_folder)));
             }
         }
         if !folder && let Some(why) = self.staged.objection(&path) {
@@ -162,8 +169,25 @@ impl Upload {
         Ok(Some(path))
     }
 
-    fn folder(&mut self, path: Vec<Name>, modified_ms: i64) -> Result<(), DriveError> {
-        let Some(path) = self.claim(path, true)? else { return Ok(()) };
+    /// What stood under a root entry's name when the put began.
+    async fn there(&mut self, name: &Name) -> Result<Option<ListKind>, DriveError> {
+        let Some(there) = &self.there else { return Ok(None) };
+        if let Some((known, kind)) = &self.looked_up
+            && known == name
+        {
+            return Ok(*kind);
+        }
+        let found = self.objects.lookup(there, name).await?;
+        let kind = found.map(|standing| match standing.entry().node {
+            EntryKind::Folder(_) => ListKind::Folder,
+            EntryKind::File(_) => ListKind::File,
+        });
+        self.looked_up = Some((name.clone(), kind));
+        Ok(kind)
+    }
+
+    async fn folder(&mut self, path: Vec<Name>, modified_ms: i64) -> Result<(), DriveError> {
+        let Some(path) = self.claim(path, true).await? else { return Ok(()) };
         if path.is_empty() {
             // The folder that the archive is put into: it keeps its own time.
             return Ok(());
@@ -189,7 +213,7 @@ impl Upload {
         packer: &mut Packer,
         buffer: &mut [u8],
     ) -> Result<StagedContent, DriveError> {
-        let small = len <= INLINE_LEN_MAX as u64;
+        let small = len <= INLINE_WRITE_MAX as u64;
         if small && self.staged_inline + len as usize <= STAGED_INLINE_MAX {
             let mut bytes = Vec::with_capacity(len as usize);
             loop {

@@ -8,13 +8,16 @@ use std::pin::Pin;
 
 use axum::http::StatusCode;
 use commonhold_client::types::{
-    AuditReport, ContractInfo, CreditView, InventoryPage, LedgerView, Listing, Peer, PutReport, Removed,
-    RepairReport, SignedView, Status, StoreCheck, StoreCompaction, StoreScrub,
+    AuditReport, ContractInfo, CreditView, InventoryPage, LedgerView, Peer, PutReport, RepairReport,
+    SignedView, Status, StoreCheck, StoreCompaction, StoreScrub,
 };
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
+use crate::drive::DriveApi;
+use crate::files::links::ReadLinkApi;
+use crate::files::s3_keys::S3KeyApi;
 use crate::plugins::PluginApi;
 
 /// A tar stream on its way in or out.
@@ -25,18 +28,15 @@ pub type ArchiveReader = Pin<Box<dyn AsyncRead + Send>>;
 
 /// What a node does for its operator. Implemented by the app.
 ///
-/// `put`, `remove`, `audit`, `repair`, `acknowledge` and `trust`, once begun, are polled to their end even when
+/// `put`, `audit`, `repair`, `acknowledge` and `trust`, once begun, are polled to their end even when
 /// their client has gone away, except when the node stops; the futures of the others may be
 /// dropped at any await.
-pub trait NodeApi: PluginApi {
+pub trait NodeApi: PluginApi + DriveApi + ReadLinkApi + S3KeyApi {
     /// `GET /v1/status`.
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiFault>>;
 
     /// `GET /v1/peers`.
     fn peers(&self) -> BoxFuture<'_, Result<Vec<Peer>, ApiFault>>;
-
-    /// `GET /v1/files?path=`.
-    fn list(&self, path: String) -> BoxFuture<'_, Result<Listing, ApiFault>>;
 
     /// `PUT /v1/archive?to=&as=`. The reader may be dropped before its end, with or without an
     /// error: the gateway then drains what is still coming.
@@ -51,9 +51,6 @@ pub trait NodeApi: PluginApi {
     /// with the code of an [`ApiFault`] inside the `io::Error` if there is one; later the stream
     /// can only be cut. The reader is dropped when the client goes away.
     fn get(&self, path: String, prefer: Option<NodeId>) -> BoxFuture<'_, Result<ArchiveReader, ApiFault>>;
-
-    /// `DELETE /v1/files?path=`.
-    fn remove(&self, path: String) -> BoxFuture<'_, Result<Removed, ApiFault>>;
 
     /// `POST /v1/audits`.
     fn audit(
@@ -143,8 +140,12 @@ impl ApiFault {
         match self.code {
             "invalid" | "bad_path" | "bad_archive" | "changed" | "interrupted" => StatusCode::BAD_REQUEST,
             "unauthorized" => StatusCode::UNAUTHORIZED,
-            "foreign_origin" => StatusCode::FORBIDDEN,
+            "foreign_origin" | "forbidden" | "password" => StatusCode::FORBIDDEN,
             "not_found" => StatusCode::NOT_FOUND,
+            "gone" => StatusCode::GONE,
+            "precondition" => StatusCode::PRECONDITION_FAILED,
+            "range" => StatusCode::RANGE_NOT_SATISFIABLE,
+            "over_budget" => StatusCode::TOO_MANY_REQUESTS,
             "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
             "timeout" => StatusCode::REQUEST_TIMEOUT,
             "exists" | "conflict" | "wrong_role" | "plugin_refused" => StatusCode::CONFLICT,

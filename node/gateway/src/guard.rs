@@ -1,7 +1,7 @@
 //! Who may call: the first thing that sees a request, before any route.
 //!
-//! Invariant: a request passes only with the right token, a Host that is this machine, and no
-//! Origin or this API's own. Host defeats DNS rebinding, Origin and Sec-Fetch-Site other sites'
+//! Invariant: a request passes only with the right token or a ticket in its place (the web app's own
+//! files need neither), a Host that is this machine, and no Origin or this API's own. Host defeats DNS rebinding, Origin and Sec-Fetch-Site other sites'
 //! pages, the token everybody else on the machine. Refusals do not say which routes exist. Not
 //! here: bounds on connections and time (server, connection).
 
@@ -18,7 +18,9 @@ use axum::response::{IntoResponse, Response};
 use zeroize::Zeroizing;
 
 use crate::api::ApiFault;
+use crate::files::tickets;
 use crate::upload::{Drain, Draining};
+use crate::web;
 
 /// Shortest token that is ever accepted, bytes: 128 bits as hexadecimal digits. A node's own
 /// tokens have 64 digits; the floor makes an empty or truncated token file let nobody in.
@@ -70,8 +72,12 @@ impl Gate {
             return Err(ApiFault::new("http_version", "this API speaks HTTP/1.1 only"));
         }
         let host = self.host(headers, request.uri())?;
-        foreign(headers, host)?;
-        self.token(headers)
+        // Whoever follows a link to the app comes from somewhere else, and brings nothing along.
+        if !web::is_visit(request) {
+            foreign(headers, host)?;
+        }
+        // A ticket is worth as much as the token, for one file; the web app's own files are no secret.
+        if tickets::shows_one(request) || web::is_for_app(request) { Ok(()) } else { self.token(headers) }
     }
 
     /// The Host header, if it names this machine and port.
@@ -146,20 +152,28 @@ pub(crate) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next:
         other => other,
     };
     let mut response = match admitted {
-        Ok(()) => next.run(request.map(|body| Draining::wrap(body, Drain::ADMITTED))).await,
+        Ok(()) => {
+            let (request, expected) = Draining::wrap_request(request, Drain::ADMITTED);
+            let mut response = next.run(request).await;
+            expected.close_if_unasked(&mut response);
+            response
+        }
         Err(fault) => {
             tracing::debug!(code = fault.code, "refused a request to the local API");
-            drop(Draining::wrap(request.into_body(), Drain::REFUSED));
-            fault.into_response()
+            let (request, expected) = Draining::wrap_request(request, Drain::REFUSED);
+            drop(request);
+            let mut response = fault.into_response();
+            expected.close_if_unasked(&mut response);
+            response
         }
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    );
+    // A file that a browser shows has a policy of its own.
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     headers.insert(
         HeaderName::from_static("cross-origin-resource-policy"),
         HeaderValue::from_static("same-origin"),

@@ -18,8 +18,8 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use commonhold_client::types::{
     AuditReport, AuditRequest, ContractInfo, CreditView, InventoryPage, JSON_LEN_MAX, LEDGER_COUNT_DEFAULT,
-    LEDGER_COUNT_MAX, LedgerView, Listing, PATH_LEN_MAX, PaymentRequest, Peer, PutReport, Removed,
-    RepairReport, RepairRequest, SignedView, Status, StoreCheck, StoreCompaction, StoreScrub, TrustRequest,
+    LEDGER_COUNT_MAX, LedgerView, PATH_LEN_MAX, PaymentRequest, Peer, PutReport, RepairReport, RepairRequest,
+    SignedView, Status, StoreCheck, StoreCompaction, StoreScrub, TrustRequest,
 };
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -31,9 +31,10 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{ApiFault, NodeApi};
-use crate::plugins;
+use crate::api::{ApiFault, ArchiveReader, NodeApi};
+use crate::files::tickets::Tickets;
 use crate::upload::{self, STALL_MAX};
+use crate::{files, plugins, web};
 
 /// Calls that change something and run at the same time; they outlive their connections, so the
 /// bound on connections does not bound them.
@@ -50,6 +51,8 @@ pub(crate) struct Calls {
     pub(crate) running: TaskTracker,
     /// Cancelled when the node can wait no longer.
     pub(crate) stop: CancellationToken,
+    /// What browsers may fetch without the token.
+    pub(crate) tickets: Tickets,
 }
 
 pub(crate) type Answer<T> = Result<Json<T>, ApiFault>;
@@ -88,7 +91,6 @@ pub(crate) fn router(calls: Arc<Calls>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/peers", get(peers))
-        .route("/v1/files", get(files).delete(remove))
         .route("/v1/archive", put(put_archive).get(get_archive))
         .route("/v1/audits", post(audits))
         .route("/v1/repair", post(repair))
@@ -101,7 +103,9 @@ pub(crate) fn router(calls: Arc<Calls>) -> Router {
         .route("/v1/contracts", get(contracts))
         .route("/v1/contracts/{contract}/inventory", get(inventory))
         .route("/v1/ledger", get(ledger))
+        .merge(files::router())
         .merge(plugins::router())
+        .merge(web::router())
         .fallback(async || ApiFault::not_found("this API has no such endpoint: see spec/api.md"))
         .method_not_allowed_fallback(async || {
             ApiFault::new("method_not_allowed", "this endpoint has no such method: see spec/api.md")
@@ -112,12 +116,6 @@ pub(crate) fn router(calls: Arc<Calls>) -> Router {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoQuery {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PathQuery {
-    path: String,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,17 +190,6 @@ async fn peers(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Ans
     calls.api.peers().await.map(Json)
 }
 
-async fn files(State(calls): Shared, Params(query): Params<PathQuery>) -> Answer<Listing> {
-    let path = bounded("path", query.path)?;
-    calls.api.list(path).await.map(Json)
-}
-
-async fn remove(State(calls): Shared, Params(query): Params<PathQuery>) -> Answer<Removed> {
-    let path = bounded("path", query.path)?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.remove(path).await }).await
-}
-
 async fn put_archive(
     State(calls): Shared,
     Params(query): Params<PutQuery>,
@@ -220,7 +207,11 @@ async fn get_archive(State(calls): Shared, Params(query): Params<GetQuery>) -> R
     let GetQuery { path, prefer } = query;
     let path = bounded("path", path)?;
     let prefer: Option<NodeId> = prefer.map(|prefer| parsed("prefer", &prefer)).transpose()?;
-    let archive = calls.api.get(path, prefer).await?;
+    archive_answer(calls.api.get(path, prefer).await?).await
+}
+
+/// A tar archive as an answer.
+pub(crate) async fn archive_answer(archive: ArchiveReader) -> Result<Response, ApiFault> {
     let mut parts = ReaderStream::with_capacity(archive, PART_LEN);
     // Until the headers are sent an error can still be told in full; later the stream can only be
     // cut. Most errors (no providers, a damaged folder) show at the first read.
@@ -323,7 +314,7 @@ async fn ledger(State(calls): Shared, Params(query): Params<LedgerQuery>) -> Ans
 }
 
 /// A text from the query that is not too long.
-fn bounded(what: &str, text: String) -> Result<String, ApiFault> {
+pub(crate) fn bounded(what: &str, text: String) -> Result<String, ApiFault> {
     if text.len() > PATH_LEN_MAX {
         let len = text.len();
         return Err(ApiFault::invalid(format!("{what} has {len} bytes, and {PATH_LEN_MAX} is the most")));

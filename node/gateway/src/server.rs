@@ -1,17 +1,19 @@
 //! Accepts connections and ends them: the bounds on their number and on their time.
 //!
-//! Invariant: at most [`CONNECTIONS_MAX`] connections are open, a connection that sends no request
+//! Invariant: at most [`Bounds::connections`] connections are open, a connection that sends no request
 //! is closed after [`HEAD_TIME_MAX`], and [`serve`] returns within [`GRACE`] and a moment after
 //! `shutdown`, whatever clients do.
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +24,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::NodeApi;
 use crate::connection::Connection;
+use crate::files::tickets::Tickets;
 use crate::guard::{Gate, Token, guard};
+use crate::places::{Places, network};
 use crate::routes::{CHANGES_MAX, Calls, router};
 use crate::upload::STALL_MAX;
 
@@ -75,15 +79,43 @@ pub async fn serve(
         places: Arc::new(Semaphore::new(CHANGES_MAX)),
         running: doors.running.clone(),
         stop: doors.stop.clone(),
+        tickets: Tickets::default(),
     };
     let app = router(Arc::new(calls)).layer(axum::middleware::from_fn_with_state(gate, guard));
     doors.open(listener, app, shutdown).await;
     Ok(())
 }
 
+/// How many connections there may be, and how long they may be of no use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Connections at the same time; more wait in the system's backlog.
+    pub(crate) connections: usize,
+    /// Connections of one client; more are closed.
+    pub(crate) per_client: usize,
+    /// How long a client may stop reading.
+    pub(crate) stall: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { connections: CONNECTIONS_MAX, per_client: CONNECTIONS_MAX, stall: STALL_MAX }
+    }
+}
+
+/// Where a request came from; every request has it as an extension.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// The other end of the connection.
+    pub(crate) ip: IpAddr,
+    /// Ends the connection.
+    pub(crate) end: CancellationToken,
+}
+
 /// Where connections come in, and how what they started is ended.
 #[derive(Default)]
 pub(crate) struct Doors {
+    bounds: Bounds,
     /// Everything that runs for a client.
     running: TaskTracker,
     /// Drops it.
@@ -91,15 +123,21 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
+    /// With other bounds than those of the local API.
+    pub(crate) fn bounded(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
     /// Serves `app` until `shutdown` completes, then ends as [`serve`] says.
     pub(crate) async fn open(self, listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) {
-        let Self { running, stop } = self;
+        let Self { bounds, running, stop } = self;
         // Dropping this future ends everything, too: nothing of it outlives it by more than the
         // bounded drains.
         let _stop_on_drop = stop.clone().drop_guard();
         let stopping = CancellationToken::new();
         let _stopping_on_drop = stopping.clone().drop_guard();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(bounds.connections));
+        let clients = Places::new(bounds.per_client);
         let mut shutdown = pin!(shutdown);
         loop {
             let accepted = async {
@@ -112,14 +150,19 @@ impl Doors {
                 accepted = accepted => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let connection = converse(stream, app.clone(), stopping.clone());
-                    let stop = stop.clone();
+                Ok((stream, peer)) => {
+                    let Some(own_place) = clients.take(network(peer.ip())) else {
+                        tracing::debug!("a client has too many connections");
+                        continue;
+                    };
+                    let caller = Caller { ip: peer.ip(), end: stop.child_token() };
+                    let end = caller.end.clone();
+                    let connection = converse(stream, app.clone(), caller, bounds.stall, stopping.clone());
                     running.spawn(async move {
-                        let _place = place;
+                        let _places = (place, own_place);
                         tokio::select! {
                             () = connection => {}
-                            () = stop.cancelled() => {}
+                            () = end.cancelled() => {}
                         }
                     });
                 }
@@ -142,16 +185,27 @@ impl Doors {
 }
 
 /// Serves one connection; after `stopping`, only until its present call is answered.
-async fn converse(stream: TcpStream, app: Router, stopping: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    app: Router,
+    caller: Caller,
+    stall: Duration,
+    stopping: CancellationToken,
+) {
     // Small answers should not wait for more to come; a failure costs milliseconds.
     let _ = stream.set_nodelay(true);
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(caller.clone());
+        app.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_header_size(HEAD_LEN_MAX)
         .max_buf_size(BUFFER_LEN_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(Connection::new(stream, STALL_MAX)), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(Connection::new(stream, stall)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,

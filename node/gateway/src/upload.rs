@@ -7,12 +7,17 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::response::Response;
 use futures::{Stream, StreamExt};
 use hyper::body::{Frame, SizeHint};
+use hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::io::StreamReader;
@@ -45,17 +50,63 @@ pub(crate) struct Draining {
     /// `None` once the end or an error was seen.
     body: Option<Body>,
     limit: Drain,
+    /// Where the caller is told apart only after the body was wrapped: whether it was admitted.
+    admitted: Option<Arc<AtomicBool>>,
+    /// A body that was not asked for is not drained.
+    expected: Expected,
     /// Taken at the start: a reader may be dropped on a thread outside the runtime.
     runtime: Handle,
 }
 
 impl Draining {
-    /// Wraps a body; must be called inside the runtime.
-    pub(crate) fn wrap(body: Body, limit: Drain) -> Body {
+    /// Wraps the body of a request; must be called inside the runtime.
+    pub(crate) fn wrap_request(request: Request, limit: Drain) -> (Request, Expected) {
+        let expected = Expected::of(&request);
+        let request = request.map(|body| Self::wrapped(body, limit, None, expected.clone()));
+        (request, expected)
+    }
+
+    /// The same for a caller of whom it is known later whether it is admitted.
+    pub(crate) fn wrap_undecided(request: Request, admitted: Arc<AtomicBool>) -> (Request, Expected) {
+        let expected = Expected::of(&request);
+        let wrap = |body| Self::wrapped(body, Drain::REFUSED, Some(admitted), expected.clone());
+        let request = request.map(wrap);
+        (request, expected)
+    }
+
+    fn wrapped(body: Body, limit: Drain, admitted: Option<Arc<AtomicBool>>, expected: Expected) -> Body {
         if body.is_end_stream() {
             return body;
         }
-        Body::new(Self { body: Some(body), limit, runtime: Handle::current() })
+        Body::new(Self { body: Some(body), limit, admitted, expected, runtime: Handle::current() })
+    }
+}
+
+/// Whether a client sends its body only when it is asked to, and has been asked.
+///
+/// One that is answered without having been asked sends no body, but may have begun to. Nobody can tell what
+/// comes next on such a connection, so it is closed.
+#[derive(Clone)]
+pub(crate) struct Expected {
+    expects: bool,
+    asked: Arc<AtomicBool>,
+}
+
+impl Expected {
+    fn of(request: &Request) -> Self {
+        let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        Self { expects: request.headers().get(EXPECT).is_some_and(expects), asked: Arc::default() }
+    }
+
+    fn unasked(&self) -> bool {
+        self.expects && !self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection with this answer, if need be.
+    pub(crate) fn close_if_unasked<B>(&self, response: &mut Response<B>) {
+        if self.unasked() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 }
 
@@ -67,6 +118,7 @@ impl HttpBody for Draining {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.expected.asked.store(true, Ordering::Relaxed);
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) {
@@ -87,10 +139,11 @@ impl HttpBody for Draining {
 impl Drop for Draining {
     fn drop(&mut self) {
         let Some(body) = self.body.take() else { return };
-        if body.is_end_stream() {
+        if body.is_end_stream() || self.expected.unasked() {
             return;
         }
-        let Drain { bytes, time } = self.limit;
+        let admitted = self.admitted.as_ref().is_some_and(|admitted| admitted.load(Ordering::Relaxed));
+        let Drain { bytes, time } = if admitted { Drain::ADMITTED } else { self.limit };
         // Bounded by `time`, and one for each connection: no need to keep track of it.
         self.runtime.spawn(tokio::time::timeout(time, async move {
             let mut parts = body.into_data_stream();
@@ -146,6 +199,14 @@ pub(crate) fn reader(body: Body, stall_max: Duration) -> ArchiveReader {
     Box::pin(StreamReader::new(Parts { body: body.into_data_stream(), stall: None, stall_max, ended: false }))
 }
 
+/// The same as a body.
+pub(crate) fn timed(body: Body, stall_max: Duration) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    Body::from_stream(Parts { body: body.into_data_stream(), stall: None, stall_max, ended: false })
+}
+
 /// Reads a small body whole.
 pub(crate) async fn read_whole(body: Body, len_max: usize) -> Result<Vec<u8>, ApiFault> {
     let deadline = Instant::now() + WHOLE_TIME_MAX;
@@ -185,6 +246,10 @@ mod tests {
     use super::*;
 
     const PART: usize = 1000;
+
+    fn unexpected() -> Expected {
+        Expected { expects: false, asked: Arc::default() }
+    }
 
     /// A body of endless parts, and how many bytes were taken from it.
     fn endless() -> (Body, Arc<AtomicU64>) {
@@ -228,7 +293,12 @@ mod tests {
     #[tokio::test]
     async fn attack_37_draining_is_bounded_in_bytes() {
         let (body, taken) = endless();
-        drop(Draining::wrap(body, Drain { bytes: 10 * PART as u64, time: Duration::from_secs(60) }));
+        drop(Draining::wrapped(
+            body,
+            Drain { bytes: 10 * PART as u64, time: Duration::from_secs(60) },
+            None,
+            unexpected(),
+        ));
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(taken.load(Ordering::SeqCst), 11 * PART as u64);
     }
@@ -247,7 +317,8 @@ mod tests {
             let _ = &held;
             part
         });
-        drop(Draining::wrap(Body::from_stream(silent), Drain { bytes: 1, time: Duration::from_millis(50) }));
+        let drain = Drain { bytes: 1, time: Duration::from_millis(50) };
+        drop(Draining::wrapped(Body::from_stream(silent), drain, None, unexpected()));
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(gone.load(Ordering::SeqCst), 0, "it waits a little");
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{ENDLESS, Node, PATIENCE, until};
 use commonhold_client::ClientError;
-use commonhold_client::types::{AuditRequest, JSON_LEN_MAX, LEDGER_COUNT_MAX, RepairRequest};
+use commonhold_client::types::{AuditRequest, JSON_LEN_MAX, LEDGER_COUNT_MAX, LinkRequest, RepairRequest};
 use commonhold_format::ids::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
@@ -19,11 +19,13 @@ async fn every_endpoint_is_reached_with_what_the_client_said() {
     let client = &node.client;
     let peer = NodeId([7; 32]);
     let contract = "ab".repeat(32);
+    node.fake.drive.put("/a/ä?&#%/b", b"1");
+    node.fake.drive.put("/x y", b"2");
     client.status().await.unwrap();
     client.peers().await.unwrap();
     assert_eq!(client.list("/a/ä?&#%/b").await.unwrap().path, "/a/ä?&#%/b");
     client.get_archive("/x", Some(&peer.to_string())).await.unwrap();
-    assert_eq!(client.remove("/x y").await.unwrap().path, "/x y");
+    assert_eq!(client.remove("/x y", false).await.unwrap().path, "/x y");
     client.audit(&AuditRequest::default()).await.unwrap();
     client
         .audit(&AuditRequest { provider: Some(peer.to_string()), nonce: Some("01".repeat(32)) })
@@ -43,7 +45,7 @@ async fn every_endpoint_is_reached_with_what_the_client_said() {
             "peers".into(),
             "files /a/ä?&#%/b".into(),
             format!("get /x Some(NodeId({peer}))"),
-            "remove /x y".into(),
+            "remove /x y Bin".into(),
             "audit None None".into(),
             format!("audit Some(NodeId({peer})) Some({:?})", [1; 32]),
             "repair Some(9)".into(),
@@ -240,6 +242,7 @@ async fn a_call_that_panics_is_answered_and_harms_no_other() {
 #[tokio::test]
 async fn stopping_finishes_what_runs_and_ends_idle_connections_at_once() {
     let mut node = Node::start().await;
+    node.fake.drive.put("/slow/file", b"");
     // Idle from the start, and idle after a call.
     let idle = node.connect().await;
     let mut used = node.connect().await;
@@ -258,4 +261,32 @@ async fn stopping_finishes_what_runs_and_ends_idle_connections_at_once() {
     assert_eq!(call.await.unwrap().unwrap().path, "/slow");
     assert!(matches!(client.status().await.unwrap_err(), ClientError::NotRunning), "{address}");
     drop((idle, used));
+}
+
+#[tokio::test]
+async fn links_of_others_are_read_through_the_node() {
+    let node = Node::start().await;
+    node.fake.drive.put("/shared.txt", b"1");
+    let asked = |link: &str, password: Option<&str>| LinkRequest {
+        link: link.to_owned(),
+        password: password.map(str::to_owned),
+        ..LinkRequest::default()
+    };
+    assert_eq!(node.client.list_link(&asked("open#", None)).await.unwrap().entries[0].name, "shared.txt");
+    for (link, password, code) in
+        [("gone#", None, "gone"), ("locked#", None, "password"), ("locked#", Some("shut"), "forbidden")]
+    {
+        let error = node.client.list_link(&asked(link, password)).await.unwrap_err();
+        assert_eq!(error.code(), Some(code));
+    }
+    node.client.list_link(&asked("locked#", Some("open"))).await.unwrap();
+    let mut archive = node.client.link_archive(&asked("open#", None)).await.unwrap();
+    let mut read = Vec::new();
+    archive.read_to_end(&mut read).await.unwrap();
+    assert_eq!(read.len(), 1 << 20);
+    // One that breaks off never looks whole.
+    let mut archive = node.client.link_archive(&asked("breaks#", None)).await.unwrap();
+    assert!(archive.read_to_end(&mut Vec::new()).await.is_err());
+    // The secret is in no request line, and in nothing that prints a request.
+    assert_eq!(format!("{:?}", asked("secret", Some("word"))), "LinkRequest { path: None, .. }");
 }

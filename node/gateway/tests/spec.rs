@@ -53,12 +53,104 @@ fn every_example_is_what_the_types_say() {
             "PluginSetRequest" => check::<PluginSetRequest>(example),
             "PluginReloadRequest" => check::<PluginReloadRequest>(example),
             "PluginChanged" => check::<PluginChanged>(example),
+            "LinkRequest" => check::<LinkRequest>(example),
+            "FileInfo" => check::<FileInfo>(example),
+            "Found" => check::<Found>(example),
+            "UsageView" => check::<UsageView>(example),
+            "MoveRequest" => check::<MoveRequest>(example),
+            "FolderRequest" => check::<FolderRequest>(example),
+            "VersionsView" => check::<VersionsView>(example),
+            "Done" => check::<Done>(example),
+            "RestoreVersionRequest" => check::<RestoreVersionRequest>(example),
+            "BinView" => check::<BinView>(example),
+            "BinRestoreRequest" => check::<BinRestoreRequest>(example),
+            "BinEmptyRequest" => check::<BinEmptyRequest>(example),
+            "BinEmptied" => check::<BinEmptied>(example),
+            "HeadsView" => check::<HeadsView>(example),
+            "ForkRequest" => check::<ForkRequest>(example),
+            "Merged" => check::<Merged>(example),
+            "CheckRequest" => check::<CheckRequest>(example),
+            "CheckReport" => check::<CheckReport>(example),
+            "UploadsView" => check::<UploadsView>(example),
+            "UploadRequest" => check::<UploadRequest>(example),
+            "UploadView" => check::<UploadView>(example),
+            "PartView" => check::<PartView>(example),
+            "CompleteRequest" => check::<CompleteRequest>(example),
+            "SharesView" => check::<SharesView>(example),
+            "ShareRequest" => check::<ShareRequest>(example),
+            "ShareView" => check::<ShareView>(example),
+            "TicketRequest" => check::<TicketRequest>(example),
+            "Ticket" => check::<Ticket>(example),
+            "S3KeysView" => check::<S3KeysView>(example),
+            "S3KeyRequest" => check::<S3KeyRequest>(example),
+            "S3KeyNew" => check::<S3KeyNew>(example),
+            "S3KeyView" => check::<S3KeyView>(example),
             unknown => panic!("no type for the example {unknown}"),
         }
         seen.insert(name);
     }
-    assert_eq!(seen.len(), 25, "examples are missing: {seen:?}");
-    assert_eq!(spec.matches("```json").count(), 25, "an example does not say its type");
+    assert_eq!(seen.len(), 57, "examples are missing: {seen:?}");
+    assert_eq!(spec.matches("```json").count(), 57, "an example does not say its type");
+}
+
+/// Every file below a folder of sources.
+fn sources(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                sources(&path)
+            } else {
+                vec![std::fs::read_to_string(path).unwrap_or_default()]
+            }
+        })
+        .collect()
+}
+
+/// Every `.route("/v1/…")` of the gateway's sources as `METHOD /path`.
+fn routes() -> BTreeSet<String> {
+    let mut routes = BTreeSet::new();
+    for source in sources(concat!(env!("CARGO_MANIFEST_DIR"), "/src").as_ref()) {
+        for route in source.split(".route(").skip(1) {
+            let Some((path, rest)) = route.trim_start().strip_prefix('"').and_then(|it| it.split_once('"'))
+            else {
+                continue;
+            };
+            if !path.starts_with("/v1/") {
+                continue;
+            }
+            // One route ends where its parentheses do.
+            let mut depth = 0;
+            let own = rest.chars().take_while(|c| {
+                depth += i32::from(*c == '(') - i32::from(*c == ')');
+                depth >= 0
+            });
+            let own: String = own.collect();
+            for method in ["get", "put", "post", "delete"] {
+                if own.contains(&format!(" {method}(")) || own.contains(&format!(").{method}(")) {
+                    routes.insert(format!("{} {path}", method.to_uppercase()));
+                }
+            }
+        }
+    }
+    routes
+}
+
+#[test]
+fn the_spec_has_every_endpoint_and_no_other() {
+    let spec = spec();
+    let mut listed = BTreeSet::new();
+    for heading in spec.lines().filter_map(|line| line.strip_prefix("### ")) {
+        let (method, paths) = heading.split_once(' ').unwrap();
+        for path in paths.split(" and ") {
+            let path = path.split(['?', '[']).next().unwrap();
+            listed.insert(format!("{method} {}", path.replace("{contract}", "{id}")));
+        }
+    }
+    let routes: BTreeSet<String> =
+        routes().into_iter().map(|route| route.replace("{contract}", "{id}")).collect();
+    assert!(routes.len() > 50, "{routes:?}");
+    assert_eq!(listed, routes);
 }
 
 #[test]
@@ -74,7 +166,7 @@ fn every_listed_code_has_its_listed_status() {
             codes += 1;
         }
     }
-    assert_eq!(codes, 33);
+    assert_eq!(codes, 39);
     assert_eq!(ApiFault::new("a word that nobody listed", "").status().as_u16(), 500);
 }
 

@@ -10,4 +10,4 @@ mod http;
 pub mod types;
 
 #[cfg(feature = "http")]
-pub use http::{Archive, Client, ClientError};
+pub use http::{Archive, Client, ClientError, FileRead, FileWrite, RemoteFile};

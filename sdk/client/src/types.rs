@@ -6,12 +6,14 @@
 //! field is refused. Answers may gain fields within one version, and a reader skips those it does
 //! not know. Not here: how the JSON travels (`http`, and the gateway).
 
+mod drive;
 mod plugins;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::drive::*;
 pub use self::plugins::{
     InstallOptions, PLUGIN_CONFIG_LEN_MAX, PLUGIN_LEN_MAX, PluginChanged, PluginInstalled, PluginLine,
     PluginMetrics, PluginReloadRequest, PluginSetRequest, PluginView, PluginsView, PolicyView,
@@ -98,6 +100,12 @@ pub struct Status {
     /// started. Stages that run beside each other each count in full.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stage_milliseconds: BTreeMap<String, u64>,
+    /// Where the pages of links are served to everybody, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    /// Where programs that speak S3 find this node's files, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<String>,
 }
 
 /// What chunks took of the line, all peers together, and how fast they may go. Days and months are
@@ -384,6 +392,9 @@ pub struct Listing {
     pub path: String,
     /// The children of a folder, ordered by name; a file lists itself.
     pub entries: Vec<FileEntry>,
+    /// Where to go on: the `after` of the next request. Absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// One line of a [`Listing`].
@@ -395,7 +406,7 @@ pub struct FileEntry {
     pub path: String,
     /// File or folder.
     pub kind: FileKind,
-    /// Bytes of a file; 0 for a folder.
+    /// Bytes of a file; of all files below a folder.
     pub bytes: u64,
     /// When it was last modified, milliseconds since 1970.
     pub modified_ms: i64,

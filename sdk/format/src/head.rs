@@ -1,5 +1,5 @@
-//! The head of a drive: a small signed record that says which root folder is the current one
-//! (spec/drive.md).
+//! The head of a drive: a small signed record that says which trees are the current ones: files,
+//! bin, shares (spec/drive.md).
 //!
 //! Invariant: a [`Head`] that was decoded has been verified, its encoding is at most 8 KiB, and its
 //! sealed part is bound to its drive, sequence and predecessor. What it is not: a judgement which
@@ -32,7 +32,7 @@ const SIGNATURE_LEN: usize = 64;
 /// Most bytes of plaintext that a head has room for, length and padding included.
 const PLAIN_LEN_MAX: usize = HEAD_LEN_MAX - PREFIX_LEN - SALT_LEN - TAG_LEN - SIGNATURE_LEN;
 
-/// A signed head (spec/drive.md, section 3). [`Head::write`] signs it and [`Head::decode`] verifies
+/// A signed head (spec/drive.md, section 5). [`Head::write`] signs it and [`Head::decode`] verifies
 /// it; one that was put together by hand is only a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -63,12 +63,12 @@ pub enum HeadError {
     )]
     Sealed,
     /// It would not fit a record; the length in bytes.
-    #[error("the drive head is {0} bytes, more than 8,192: its root folder lies in too many segments")]
+    #[error("the drive head is {0} bytes, more than 8,192: its topmost folders lie in too many segments")]
     TooLarge(usize),
 }
 
 fn head_key(keys: &DriveKeys, salt: &[u8]) -> LessSafeKey {
-    let key = derive(&keys.sealing, salt, HEAD_KEY);
+    let key = derive(&*keys.sealing, salt, HEAD_KEY);
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*key).expect("32 bytes are a key of AES-256"))
 }
 

@@ -22,11 +22,30 @@ const PEER_KEY: &str = "commonhold/v1/peer-key";
 pub(crate) const CONTENT_KEY: &str = "commonhold/v1/content-key";
 pub(crate) const KEY_COMMITMENT: &str = "commonhold/v1/key-commitment";
 pub(crate) const HEAD_KEY: &str = "commonhold/v1/head-key";
+pub(crate) const LINK_SIGNING: &str = "commonhold/v1/link-signing";
+pub(crate) const LINK_SECRET: &str = "commonhold/v1/link-secret";
+pub(crate) const LINK_DROP: &str = "commonhold/v1/link-drop";
+pub(crate) const LINK_RECORD: &str = "commonhold/v1/link-record";
+pub(crate) const DROP_HEAD: &str = "commonhold/v1/drop-head";
+pub(crate) const DROP_FILE: &str = "commonhold/v1/drop-file";
 
 /// Every HKDF label in use, and all that may be: a key for a new purpose gets a label of its own
 /// here. No two are equal and none is the beginning of another.
-pub const LABELS: &[&str] =
-    &[PARTY_KEY, DRIVE_SIGNING, DRIVE_SEALING, PEER_KEY, CONTENT_KEY, KEY_COMMITMENT, HEAD_KEY];
+pub const LABELS: &[&str] = &[
+    PARTY_KEY,
+    DRIVE_SIGNING,
+    DRIVE_SEALING,
+    PEER_KEY,
+    CONTENT_KEY,
+    KEY_COMMITMENT,
+    HEAD_KEY,
+    LINK_SIGNING,
+    LINK_SECRET,
+    LINK_DROP,
+    LINK_RECORD,
+    DROP_HEAD,
+    DROP_FILE,
+];
 
 /// Words of a recovery phrase.
 const PHRASE_WORDS: usize = 24;
@@ -34,7 +53,7 @@ const PHRASE_WORDS: usize = 24;
 /// 32 bytes of HKDF-SHA-256 (RFC 5869): extract with `salt` from `secret`, expand with `label`.
 ///
 /// An empty salt means the same as 32 zero bytes.
-pub(crate) fn derive(secret: &[u8; 32], salt: &[u8], label: &str) -> Zeroizing<[u8; 32]> {
+pub(crate) fn derive(secret: &[u8], salt: &[u8], label: &str) -> Zeroizing<[u8; 32]> {
     let mut out = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(Some(salt), secret)
         .expand(label.as_bytes(), &mut *out)
@@ -133,14 +152,14 @@ impl RootSecret {
 
     /// The key that signs notes, as owner and as operator.
     pub fn party_key(&self) -> PartyKey {
-        PartyKey::from_seed(&derive(&self.0, &[], PARTY_KEY))
+        PartyKey::from_seed(&derive(&*self.0, &[], PARTY_KEY))
     }
 
     /// The two keys of the drive's heads: one signs, one seals. A root secret has one drive.
     pub fn drive_keys(&self) -> DriveKeys {
         DriveKeys {
-            signing: SigningKey::from_bytes(&derive(&self.0, &[], DRIVE_SIGNING)),
-            sealing: derive(&self.0, &[], DRIVE_SEALING),
+            signing: SigningKey::from_bytes(&derive(&*self.0, &[], DRIVE_SIGNING)),
+            sealing: derive(&*self.0, &[], DRIVE_SEALING),
         }
     }
 }
@@ -222,7 +241,7 @@ impl DeviceSecret {
     /// The Ed25519 seed of the peer key, as libp2p takes it. Derived, so that the device secret
     /// can have other purposes later.
     pub fn peer_seed(&self) -> Zeroizing<[u8; 32]> {
-        derive(&self.0, &[], PEER_KEY)
+        derive(&*self.0, &[], PEER_KEY)
     }
 
     fn peer_key(&self) -> SigningKey {

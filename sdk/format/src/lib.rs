@@ -1,5 +1,5 @@
 //! What Commonhold's nodes, owners and auditors exchange and keep: identifiers, the chunk tree,
-//! sealing, erasure coding, manifests, signed notes, challenges and proofs, wire messages.
+//! sealing, erasure coding, manifests, links, signed notes, challenges and proofs, wire messages.
 //!
 //! Invariant: every decoder here is strict and bounded, so a value of one of these types is valid
 //! once built. What this crate is not: it does no I/O, knows no clock and draws no randomness;
@@ -14,6 +14,7 @@ pub mod head;
 pub mod ids;
 pub mod inventory;
 pub mod keys;
+pub mod link;
 pub mod log;
 pub mod note;
 pub mod policy;

@@ -2,8 +2,8 @@
 //! stands (spec/records.md).
 //!
 //! Invariant: a record is believed only under its own key, within its size, with every signature
-//! verified and, for node records, before it expires. Not here: which peers keep a record, and
-//! the head of a drive itself ([`crate::head`]).
+//! verified and before it expires, if it does. Not here: which peers keep a record, the head of a
+//! drive itself ([`crate::head`]), and that of a link ([`crate::link`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::head::{Head, HeadError};
 use crate::ids::{NodeId, PartyId};
 use crate::keys::{self, DeviceSecret, PartyKey};
+use crate::link::{LINK_RECORD, LinkError, LinkId, LinkRecord};
 use crate::note::SignedNote;
 use crate::statement::{Checkpoint, Prices};
 use crate::wire::bounded;
@@ -43,6 +44,7 @@ const SIGNED_AS: &[u8] = b"commonhold/v1/node-record-signature";
 const NODE_KEY: &[u8] = b"commonhold/v1/node-record";
 const HEAD_KEY: &[u8] = b"commonhold/v1/drive-head";
 const LEDGER_KEY: &[u8] = b"commonhold/v1/ledger-head";
+const LINK_KEY: &[u8] = b"commonhold/v1/link";
 
 /// A country: two capital letters of ISO 3166-1, `DE`. Which pairs are in use is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,7 +150,7 @@ pub enum RecordError {
     /// It stands under a key that is not its own, or is to be signed with one.
     #[error("the record is of another key")]
     Key,
-    /// It has expired, or claims to be valid for more than 7 days.
+    /// It has expired, or is a node's and claims to be valid for more than 7 days.
     #[error("the record has expired or claims to be valid for more than 7 days: check the clocks")]
     Expired,
 }
@@ -255,6 +257,11 @@ pub fn ledger_key(node: &NodeId) -> [u8; 32] {
     hashed(LEDGER_KEY, node.as_bytes())
 }
 
+/// Where a link's record stands: SHA-256("commonhold/v1/link" ‖ link id).
+pub fn link_key(link: &LinkId) -> [u8; 32] {
+    hashed(LINK_KEY, &link.0)
+}
+
 /// The record of a ledger's head: its kind and the checkpoint's note, cosignatures and all.
 pub fn encode_ledger_head(checkpoint: &SignedNote) -> Vec<u8> {
     [&[LEDGER_HEAD][..], &checkpoint.to_bytes()].concat()
@@ -279,7 +286,8 @@ pub fn decode_ledger_head(value: &[u8]) -> Result<(Checkpoint, NodeId, SignedNot
 /// stranger's junk costs no signature check.
 ///
 /// Answers the record's sequence: a record replaces one with a lower sequence, never one with a
-/// higher. That of a ledger's head is the ledger's size. Heads do not expire.
+/// higher. That of a ledger's head is the ledger's size. Heads do not expire; a link's record does when it
+/// says so.
 ///
 /// # Errors
 /// [`RecordError`] says what is wrong.
@@ -315,6 +323,20 @@ pub fn validate(key: &[u8], value: &[u8], now_unix: u64) -> Result<u64, RecordEr
                 return Err(RecordError::Key);
             }
             Ok(checkpoint.size)
+        }
+        Some(&LINK_RECORD) => {
+            let record = LinkRecord::decode_unverified(value).map_err(|error| match error {
+                LinkError::Shape(why) => RecordError::Shape(why),
+                _ => RecordError::Shape("not a link record"),
+            })?;
+            if key != link_key(&record.id) {
+                return Err(RecordError::Key);
+            }
+            if record.has_expired(now_unix) {
+                return Err(RecordError::Expired);
+            }
+            record.verify().map_err(|_| RecordError::Signature)?;
+            Ok(record.sequence)
         }
         _ => Err(RecordError::Shape("a kind of record that is not known")),
     }

@@ -18,7 +18,7 @@ use crate::keys::{CONTENT_KEY, KEY_COMMITMENT, derive};
 pub const RECORD_LEN: usize = 65_536;
 /// Plaintext bytes of a full record: [`RECORD_LEN`] without the tag.
 pub const RECORD_PLAIN_LEN: usize = RECORD_LEN - TAG_LEN;
-const TAG_LEN: usize = 16;
+pub(crate) const TAG_LEN: usize = 16;
 /// First two bytes of the AAD: format version 1, suite 1 (AES-256-GCM, HKDF-SHA-256). They are
 /// never read from anywhere, so there is nothing to downgrade.
 pub(crate) const VERSION_AND_SUITE: [u8; 2] = [1, 1];
@@ -36,11 +36,16 @@ pub enum ObjectKind {
     File = 1,
     /// The manifest of a large file ([`crate::drive::Manifest`]).
     Manifest = 2,
-    /// A folder ([`crate::drive::Folder`]).
+    /// A page of a folder ([`crate::drive::Page`]).
     Folder = 3,
     /// The sealed part of a drive's head ([`crate::head::Head`]), which has a key of its own kind
     /// and is not sealed by this module.
     Head = 4,
+    /// The earlier versions of a file ([`crate::drive::History`]).
+    History = 5,
+    /// The sealed part of a link's record ([`crate::link`]), which has a key of its own kind and is
+    /// not sealed by this module.
+    Link = 6,
 }
 
 /// The random id of one sealed object: one version of one file, folder or manifest. No secret, but
@@ -120,8 +125,8 @@ impl Sealing {
         let mut salt = [0; 17];
         salt[0] = kind as u8;
         salt[1..].copy_from_slice(&id.0);
-        let content = derive(&key.0, &salt, CONTENT_KEY);
-        let commitment = *derive(&key.0, &salt, KEY_COMMITMENT);
+        let content = derive(&*key.0, &salt, CONTENT_KEY);
+        let commitment = *derive(&*key.0, &salt, KEY_COMMITMENT);
         let key = UnboundKey::new(&AES_256_GCM, &*content).expect("32 bytes are a key of AES-256");
         Self { key: LessSafeKey::new(key), commitment, kind, id: *id }
     }
@@ -152,7 +157,7 @@ impl Sealing {
     }
 
     /// 11-byte big-endian counter, then 1 for the object's last record and 0 for all others.
-    fn nonce(record: u64, last: bool) -> Nonce {
+    pub(crate) fn nonce(record: u64, last: bool) -> Nonce {
         let mut nonce = [0; 12];
         nonce[3..11].copy_from_slice(&record.to_be_bytes());
         nonce[11] = u8::from(last);

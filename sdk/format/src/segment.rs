@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::code::Code;
 use crate::ids::{ChunkId, NodeId, SegmentId};
+use crate::wire::canonical::is_encoding_of;
 
 const ID_DOMAIN: &[u8] = b"commonhold/v1/segment";
 
@@ -43,6 +44,13 @@ impl Segment {
             hash.update(chunk.0);
         }
         SegmentId(hash.finalize().into())
+    }
+
+    /// Strict inverse of the encoding: `None` for anything but the one encoding of a valid description. The
+    /// caller bounds the length: 64 chunks take 4.2 kB.
+    pub fn from_canonical(bytes: &[u8]) -> Option<Self> {
+        let segment: Self = minicbor::decode(bytes).ok()?;
+        is_encoding_of(bytes, &segment).then_some(segment)
     }
 
     /// Bytes of each chunk, see [`Code::chunk_len`]. 0 for a length outside the code's bounds,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use commonhold_format::code::Code;
-use commonhold_format::drive::{Extent, HeadContent, ObjectRef};
+use commonhold_format::drive::{Extent, FolderRef, HeadContent, ObjectRef, Totals};
 use commonhold_format::head::{HEAD_LEN_MAX, Head, HeadError};
 use commonhold_format::ids::{ChunkId, NodeId};
 use commonhold_format::keys::{DriveKeys, PartyKey, RootSecret};
@@ -31,7 +31,7 @@ fn signed(mut head: Head, by: u8) -> Head {
     head
 }
 
-/// A root folder of `segments` extents under a code of 2 of 6.
+/// A folder of files of `segments` extents under a code of 2 of 6.
 fn content(segments: u8) -> HeadContent {
     let code = Code::new(2, 6).unwrap();
     let table = (0..segments)
@@ -49,7 +49,8 @@ fn content(segments: u8) -> HeadContent {
         .collect();
     let key = ObjectKey([0xaa; 32].into());
     let root = ObjectRef { id: ObjectId([1; 16]), key, commitment: [2; 32], len, extents };
-    HeadContent { table, root, written_ms: 1_750_000_000_000 }
+    let files = FolderRef { page: Some(root), totals: Totals { entries: 3, files: 2, bytes: 1 } };
+    HeadContent { table, files, written_ms: 1_750_000_000_000, ..HeadContent::default() }
 }
 
 fn head() -> Head {

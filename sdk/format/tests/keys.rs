@@ -20,6 +20,12 @@ fn attack_8_every_key_has_a_label_of_its_own() {
         "commonhold/v1/content-key",
         "commonhold/v1/key-commitment",
         "commonhold/v1/head-key",
+        "commonhold/v1/link-signing",
+        "commonhold/v1/link-secret",
+        "commonhold/v1/link-drop",
+        "commonhold/v1/link-record",
+        "commonhold/v1/drop-head",
+        "commonhold/v1/drop-file",
     ];
     assert_eq!(LABELS, known);
     for (at, label) in LABELS.iter().enumerate() {
@@ -57,7 +63,18 @@ fn attack_8_one_secret_in_all_roles_gives_unrelated_keys() {
         device.node().0,
         *device.peer_seed(),
     ];
-    for kind in [ObjectKind::File, ObjectKind::Manifest, ObjectKind::Folder, ObjectKind::Head] {
+    for seed in [[9; 16], [0; 16]] {
+        let link = root.link_keys(&seed);
+        seen.extend([link.id().0, *link.secret().0, link.drop_key().public()]);
+    }
+    for kind in [
+        ObjectKind::File,
+        ObjectKind::Manifest,
+        ObjectKind::Folder,
+        ObjectKind::Head,
+        ObjectKind::History,
+        ObjectKind::Link,
+    ] {
         for id in [[0; 16], [1; 16]] {
             seen.push(Sealing::new(kind, &ObjectId(id), &object).commitment());
         }
@@ -76,16 +93,23 @@ fn nothing_secret_is_printed() {
     let key = ObjectKey(bytes.into());
     let sealing = Sealing::new(ObjectKind::File, &ObjectId([0; 16]), &key);
     let party = PartyKey::from_seed(&bytes);
-    let printed = format!("{root:?} {device:?} {key:?} {sealing:?} {party:?} {:?}", root.drive_keys());
+    let link = root.link_keys(&[1; 16]);
+    let printed = format!(
+        "{root:?} {device:?} {key:?} {sealing:?} {party:?} {:?} {link:?} {:?} {:?}",
+        root.drive_keys(),
+        link.secret(),
+        link.drop_key()
+    );
     assert_eq!(
         printed,
         format!(
-            "RootSecret(..) DeviceSecret(..) ObjectKey(..) Sealing(File) PartyKey({}) DriveKeys({})",
+            "RootSecret(..) DeviceSecret(..) ObjectKey(..) Sealing(File) PartyKey({}) DriveKeys({}) LinkKeys({}) LinkSecret(..) DropKey(..)",
             party.id(),
-            root.drive_keys().drive()
+            root.drive_keys().drive(),
+            link.id()
         )
     );
-    for secret in [bytes, *seed] {
+    for secret in [bytes, *seed, *link.secret().0] {
         assert!(!printed.contains(&data_encoding::HEXLOWER.encode(&secret)));
         assert!(!printed.contains(&format!("{secret:?}")));
     }

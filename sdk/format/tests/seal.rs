@@ -8,7 +8,14 @@ use commonhold_format::seal::{
 };
 use proptest::prelude::*;
 
-const KINDS: [ObjectKind; 4] = [ObjectKind::File, ObjectKind::Manifest, ObjectKind::Folder, ObjectKind::Head];
+const KINDS: [ObjectKind; 6] = [
+    ObjectKind::File,
+    ObjectKind::Manifest,
+    ObjectKind::Folder,
+    ObjectKind::Head,
+    ObjectKind::History,
+    ObjectKind::Link,
+];
 
 fn key(byte: u8) -> ObjectKey {
     ObjectKey([byte; 32].into())

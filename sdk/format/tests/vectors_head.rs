@@ -1,4 +1,4 @@
-//! The vectors of spec/drive.md, section 3: heads, and what is refused.
+//! The vectors of spec/drive.md, section 5: heads, and what is refused.
 
 #![allow(clippy::unwrap_used)]
 

@@ -42,6 +42,7 @@ fn kind(case: &mut Case) -> ObjectKind {
         1 => ObjectKind::File,
         2 => ObjectKind::Manifest,
         3 => ObjectKind::Folder,
+        5 => ObjectKind::History,
         other => panic!("{}: kind {other}", case.name()),
     }
 }

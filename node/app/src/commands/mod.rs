@@ -2,18 +2,20 @@
 //! one JSON document, about its answer.
 
 mod audit;
+mod drive;
 mod ledger;
 mod plugin;
 mod proofs;
 mod store;
 pub mod transfer;
+mod web;
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use commonhold_client::Client;
-use commonhold_client::types::{FileKind, RepairRequest, TrafficStatus};
+use commonhold_client::types::{RepairRequest, TrafficStatus};
 use commonhold_format::keys::RootSecret;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -21,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::cli::{self, Cli, Command};
 use crate::config::{ByteSize, Config, DISK_MIN};
 use crate::datadir::{DataDir, Places, random_secret, read_api};
-use crate::progress::{bytes_bar, human};
+use crate::progress::human;
 
 /// Runs one command.
 ///
@@ -34,12 +36,36 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Init(flags) => init(dir, flags, json),
         Command::Up(flags) => up(dir, flags).await,
         Command::Status => status(&connect(dir)?, json).await,
+        Command::Web { open } => web::run(dir, open, json),
         Command::Put(flags) => {
-            interruptible(put(&connect(dir)?, flags, json), "nothing of this put was stored").await
+            interruptible(drive::put(&connect(dir)?, flags, json), "the same command goes on where it was")
+                .await
         }
-        Command::Get(flags) => interruptible(get(&connect(dir)?, flags, json), "nothing was written").await,
-        Command::Ls { path } => ls(&connect(dir)?, &path, json).await,
-        Command::Rm { path } => rm(&connect(dir)?, &path, json).await,
+        Command::Get(flags) => {
+            interruptible(drive::get(&connect(dir)?, flags, json), "the same command goes on where it was")
+                .await
+        }
+        Command::Sync(flags) => {
+            interruptible(drive::sync(&connect(dir)?, flags, json), "the same command goes on where it was")
+                .await
+        }
+        Command::Ls(flags) => drive::ls(&connect(dir)?, flags, json).await,
+        Command::Find(flags) => drive::find(&connect(dir)?, flags, json).await,
+        Command::Du { path } => drive::du(&connect(dir)?, &path, json).await,
+        Command::Cat(flags) => drive::cat(&connect(dir)?, flags).await,
+        Command::Mkdir { paths } => drive::make_folder(&connect(dir)?, &paths, json).await,
+        Command::Mv(flags) => drive::move_to(&connect(dir)?, flags, json).await,
+        Command::Cp(flags) => drive::copy(&connect(dir)?, flags, json).await,
+        Command::Rm(flags) => drive::rm(&connect(dir)?, flags, json).await,
+        Command::Bin(command) => drive::bin(&connect(dir)?, command, json).await,
+        Command::Versions { path } => drive::versions(&connect(dir)?, &path, json).await,
+        Command::Restore(flags) => drive::restore(&connect(dir)?, flags, json).await,
+        Command::Share(flags) => drive::share(&connect(dir)?, flags, json).await,
+        Command::Shares => drive::shares(&connect(dir)?, json).await,
+        Command::Unshare { id } => drive::unshare(&connect(dir)?, &id, json).await,
+        Command::Open(flags) => drive::open(&connect(dir)?, flags, json).await,
+        Command::Drive(command) => drive::drive(&connect(dir)?, command, json).await,
+        Command::S3 { command } => drive::s3(&connect(dir)?, command, json).await,
         Command::Peers => peers(&connect(dir)?, json).await,
         Command::Audit(command) => audit::run(dir, command, json).await,
         Command::Repair(cli::Repair::Now { absent_after }) => {
@@ -294,87 +320,6 @@ fn ago(seconds: u64) -> String {
 /// Since when a provider stands as it does; nothing for one that never stood otherwise.
 fn since(seconds: u64) -> String {
     if seconds == 0 { String::new() } else { format!(" since {}", ago(seconds)) }
-}
-
-/// Where `put` stores: the folder, and the new name if there is one.
-async fn destination(client: &Client, to: Option<&str>, paths: usize) -> Result<(String, Option<String>)> {
-    let Some(to) = to else { return Ok(("/".to_owned(), None)) };
-    if paths > 1 || to.ends_with('/') {
-        return Ok((to.to_owned(), None));
-    }
-    match client.list(to).await {
-        // A file lists itself under its own path; a folder lists its children, if any.
-        Ok(listing) if !listing.entries.iter().any(|entry| entry.path == listing.path) => {
-            return Ok((to.to_owned(), None));
-        }
-        Ok(_) => {}
-        Err(commonhold_client::ClientError::Api { code, .. }) if code == "not_found" => {}
-        Err(error) => return Err(error.into()),
-    }
-    let (folder, name) = to.rsplit_once('/').unwrap_or(("", to));
-    let folder = if folder.is_empty() { "/" } else { folder };
-    Ok((folder.to_owned(), Some(name.to_owned())))
-}
-
-async fn put(client: &Client, flags: cli::Put, json: bool) -> Result<()> {
-    let plan = transfer::Plan::of(&flags.paths, &[])?;
-    let (folder, name) = destination(client, flags.to.as_deref(), flags.paths.len()).await?;
-    for (path, why) in &plan.skipped {
-        eprintln!("passed over {}: {why}", path.display());
-    }
-    let bar = bytes_bar("put", plan.bytes, json);
-    let report = transfer::upload(client, plan, &folder, name.as_deref(), &bar).await?;
-    bar.finish_and_clear();
-    for warning in &report.warnings {
-        eprintln!("note: {warning}");
-    }
-    if json {
-        return print_json(&report);
-    }
-    for path in &report.stored {
-        println!("{path}");
-    }
-    Ok(())
-}
-
-async fn get(client: &Client, flags: cli::Get, json: bool) -> Result<()> {
-    let listing = client.list(&flags.path).await?;
-    let bytes = listing.entries.iter().map(|entry| entry.bytes).sum();
-    let bar = bytes_bar("get", bytes, json);
-    let downloaded =
-        transfer::download(client, &flags.path, &flags.dest, flags.prefer.as_deref(), &bar).await?;
-    bar.finish_and_clear();
-    if json {
-        return print_json(&downloaded);
-    }
-    println!("{}", downloaded.path.display());
-    Ok(())
-}
-
-async fn ls(client: &Client, path: &str, json: bool) -> Result<()> {
-    let listing = client.list(path).await?;
-    if json {
-        return print_json(&listing);
-    }
-    for entry in &listing.entries {
-        match entry.kind {
-            FileKind::Folder => println!("{:>12}  {}/", "-", entry.path),
-            FileKind::File => println!("{:>12}  {}", entry.bytes, entry.path),
-        }
-    }
-    Ok(())
-}
-
-async fn rm(client: &Client, path: &str, json: bool) -> Result<()> {
-    let removed = client.remove(path).await?;
-    for warning in &removed.warnings {
-        eprintln!("note: {warning}");
-    }
-    if json {
-        return print_json(&removed);
-    }
-    println!("removed {}: {} files, {}", removed.path, removed.files, human(removed.bytes));
-    Ok(())
 }
 
 async fn peers(client: &Client, json: bool) -> Result<()> {

@@ -65,6 +65,15 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Adds a file of `bytes` bytes or a folder, under its path in the archive.
+    pub fn add(&mut self, source: PathBuf, name: PathBuf, folder: bool, bytes: u64) {
+        if !folder {
+            self.files += 1;
+            self.bytes += bytes;
+        }
+        self.items.push(Item { source, name, folder });
+    }
+
     /// The regular files: where each is read, and its path in the drive.
     pub fn regular_files(&self) -> impl Iterator<Item = (&Path, &Path)> {
         let files = self.items.iter().filter(|item| !item.folder);
@@ -174,6 +183,7 @@ fn write_archive(plan: &Plan, out: &mut Pieces, bar: &ProgressBar) -> Result<()>
             let metadata = fs::metadata(&item.source).with_context(|| item.source.display().to_string())?;
             header.set_metadata(&metadata);
             header.set_size(0);
+            set_time(&mut builder, &metadata)?;
             builder.append_data(&mut header, &item.name, io::empty())?;
             continue;
         }
@@ -181,6 +191,7 @@ fn write_archive(plan: &Plan, out: &mut Pieces, bar: &ProgressBar) -> Result<()>
         let before = file.metadata().with_context(|| item.source.display().to_string())?;
         header.set_metadata(&before);
         header.set_size(before.len());
+        set_time(&mut builder, &before)?;
         let mut whole = Exactly { left: before.len(), file: &mut file, bar };
         builder
             .append_data(&mut header, &item.name, &mut whole)
@@ -198,6 +209,18 @@ fn write_archive(plan: &Plan, out: &mut Pieces, bar: &ProgressBar) -> Result<()>
     }
     builder.finish()?;
     Ok(())
+}
+
+/// Says when the next entry was modified, where a header's whole seconds are not enough.
+fn set_time(builder: &mut tar::Builder<&mut Pieces>, metadata: &fs::Metadata) -> io::Result<()> {
+    let (seconds, part) = (metadata.mtime(), metadata.mtime_nsec() / 1_000_000);
+    if seconds >= 0 && part == 0 {
+        return Ok(());
+    }
+    let ms = i128::from(seconds) * 1000 + i128::from(part);
+    let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
+    let text = format!("{sign}{}.{:03}", ms / 1000, ms % 1000);
+    builder.append_pax_extensions([("mtime", text.as_bytes())])
 }
 
 /// Names the file in an error of reading it; a broken pipe is the node's doing and stays as it is.
@@ -249,6 +272,21 @@ pub async fn download(
     bar: &ProgressBar,
 ) -> Result<Downloaded> {
     let name = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("drive");
+    let archive = client.get_archive(path, prefer).await?;
+    unpack_archive(archive, name, dest, bar).await
+}
+
+/// Writes an archive with one root entry to `dest`: a new path, a file to replace, or a folder to put it
+/// into under `name`.
+///
+/// # Errors
+/// What ended the archive, or what could not be written. Nothing half-fetched stays behind.
+pub async fn unpack_archive(
+    archive: impl AsyncRead + Send + 'static,
+    name: &str,
+    dest: &Path,
+    bar: &ProgressBar,
+) -> Result<Downloaded> {
     let target = if dest.is_dir() { dest.join(name) } else { dest.to_owned() };
     if target.is_dir() {
         bail!("{} exists already; choose another place", target.display());
@@ -260,7 +298,6 @@ pub async fn download(
     if !parent.is_dir() {
         bail!("{} is not a folder", parent.display());
     }
-    let archive = client.get_archive(path, prefer).await?;
     let archive: Pin<Box<dyn AsyncRead + Send>> = Box::pin(archive);
     let bridge = SyncIoBridge::new(archive);
     let bar = bar.clone();

@@ -4,13 +4,17 @@
 //! is the same chunk: its id is compared before it is sent. Not here: when a holder counts as gone
 //! (engine decides from what is passed in).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
+
+use bytes::Bytes;
+use commonhold_drive::{Custody, CustodyError};
 
 use commonhold_engine::durability::{self, Health, HolderView, Mending};
 use commonhold_engine::placement::Candidate;
 use commonhold_engine::policy::BuiltIn;
-use commonhold_format::ids::NodeId;
+use commonhold_format::code::Coder;
+use commonhold_format::ids::{ChunkId, NodeId, SegmentId};
 use commonhold_format::policy::{Policy, Purpose};
 use commonhold_format::segment::Segment;
 use commonhold_format::tree::chunk_id;
@@ -77,6 +81,51 @@ impl Owner {
             })
             .count();
         (degraded as u64, segments.len() as u64)
+    }
+
+    /// How many chunks of each segment somebody within reach holds: as this node's book says, or, for a
+    /// segment that another device of this owner put, as its description hints.
+    pub async fn present(&self, segments: impl Iterator<Item = &Segment> + Send) -> HashMap<SegmentId, u8> {
+        self.directory.refresh().await;
+        let now = unix_seconds();
+        let reachable = |node: &NodeId| self.directory.get(node).is_some_and(|known| known.reachable);
+        segments
+            .map(|segment| {
+                let (id, n) = (segment.id(), segment.code.n());
+                let present = if self.is_foreign(segment) {
+                    segment.holders.iter().filter(|holder| reachable(holder)).count()
+                } else {
+                    let missing = durability::missing(segment.code, &self.views(segment), 0, now).len();
+                    usize::from(n).saturating_sub(missing)
+                };
+                (id, u8::try_from(present).unwrap_or(n))
+            })
+            .collect()
+    }
+
+    /// Whether a segment is not in this node's book: another device of this owner put it.
+    pub fn is_foreign(&self, segment: &Segment) -> bool {
+        self.store.segment(&segment.id()).is_none()
+    }
+
+    /// Keeps a segment under contracts of this node, from its ciphertext. Gives how many chunks were placed.
+    pub async fn adopt(&self, segment: &Segment, bytes: &[u8]) -> Result<u64, CustodyError> {
+        let (code, len) = (segment.code, segment.len);
+        let mut all = bytes.to_vec();
+        let ids = segment.chunks.clone();
+        let coding = move || {
+            let chunk_len = code
+                .encode_in_place(&mut Coder::default(), &mut all)
+                .map_err(|error| CustodyError::Other(error.to_string()))?;
+            let all = Bytes::from(all);
+            let chunks: Vec<(ChunkId, Bytes)> =
+                all.chunks(chunk_len).map(|chunk| (chunk_id(chunk), all.slice_ref(chunk))).collect();
+            let same = chunks.iter().map(|(id, _)| *id).eq(ids);
+            if same { Ok(chunks) } else { Err(CustodyError::Other("it codes to other chunks".to_owned())) }
+        };
+        let chunks = blocking(coding).await.map_err(CustodyError::Other)??;
+        self.keep(code, len, chunks).await?;
+        Ok(u64::from(code.n()))
     }
 
     /// Looks at every segment and makes missing chunks again. A holder that has been out of reach

@@ -141,6 +141,11 @@ impl Node {
         Self { dir: dir.to_owned(), process: None }
     }
 
+    /// The node of a data directory that is there.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), process: None }
+    }
+
     /// Changes a line of the configuration; of one that is commented out, the key begins with `# `.
     pub fn set(&self, key: &str, value: &str) {
         let file = self.dir.join("commonhold.toml");

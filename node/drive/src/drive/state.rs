@@ -4,39 +4,69 @@
 //! is deleted at providers but under that lock, after the newest head was looked up, and never
 //! what the current head, the announced head, a fork, a reader or a running put needs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use commonhold_format::drive::HeadContent;
 use commonhold_format::head::{Head, HeadError};
 use commonhold_format::keys::DriveKeys;
+use commonhold_format::seal::ObjectKind;
+use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::DriveOptions;
+use crate::changes::{BIN, Changes, FILES, SHARES};
 use crate::custody::{Custody, HeadBoard};
 use crate::error::DriveError;
 use crate::heads::{Heads, OpenHead, Verdict};
 use crate::keeper::{Keeper, Pending, lock};
+use crate::located::{FolderNode, Located};
 use crate::meter::Stage;
 use crate::objects::Objects;
 use crate::packer::{Packer, random};
-use crate::path::DrivePath;
-use crate::reader::Segments;
-use crate::report::Removed;
-use crate::rewrite::Rewrite;
-use crate::staging::StagedFolder;
+use crate::reader::{CACHE_BYTES_MAX, Segments};
+use crate::uploads::Uploads;
+use crate::write;
 
 /// How long an announcement or a search for heads may take before the drive goes on without.
 const BOARD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A drive without a head looks for one whenever it is read, but not more often than this.
 const SEARCH_PAUSE: Duration = Duration::from_secs(10);
+/// Most changes that share a head.
+const BATCH_MAX: usize = 1024;
+/// Bytes of small files that wait for their batch at a time.
+pub(super) const SMALL_BYTES_MAX: usize = 32 << 20;
+/// Least and most time between two sweeps in the background.
+const SWEEP_PAUSE_MIN: Duration = Duration::from_secs(1);
+const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// A change of a batch. It either succeeds or is undone.
+type Work = Box<dyn for<'a> FnOnce(&'a mut Changes) -> BoxFuture<'a, Result<(), DriveError>> + Send>;
+
+/// A change that waits for its batch.
+struct Queued {
+    work: Work,
+    pending: Option<Arc<Pending>>,
+    done: oneshot::Sender<Result<u64, DriveError>>,
+}
 
 pub(super) struct Inner {
     keys: DriveKeys,
     pub(super) keeper: Arc<Keeper>,
     board: Arc<dyn HeadBoard>,
-    pub(super) objects: Arc<Objects>,
+    pub(super) objects: Objects,
+    pub(super) options: DriveOptions,
+    queue: Mutex<VecDeque<Queued>>,
+    /// A permit for each byte of small files that wait.
+    pub(super) small: Arc<Semaphore>,
+    pub(super) uploads: Uploads,
+    /// The sequence of the current head.
+    pub(super) changed: watch::Sender<u64>,
+    sweeping: AtomicBool,
+    sweep_pause: Mutex<Duration>,
     pub(super) heads: Arc<tokio::sync::Mutex<Heads>>,
     /// Held while the head or what is stored at providers changes.
     pub(super) change: tokio::sync::Mutex<()>,
@@ -67,6 +97,15 @@ impl Snapshot {
     pub(super) fn content(&self) -> Option<&HeadContent> {
         self.head.as_deref().map(|head| &head.content)
     }
+
+    /// The files, the bin and the links that were given out; all empty without a head.
+    pub(super) fn roots(&self) -> Result<[FolderNode; 3], DriveError> {
+        self.content().map_or_else(|| Ok(Default::default()), roots)
+    }
+
+    pub(super) fn written_ms(&self) -> i64 {
+        self.content().map_or(0, |head| head.written_ms)
+    }
 }
 
 impl Drop for Snapshot {
@@ -82,14 +121,22 @@ impl Inner {
         keys: DriveKeys,
         custody: Arc<dyn Custody>,
         board: Arc<dyn HeadBoard>,
+        options: DriveOptions,
     ) -> Result<Arc<Self>, DriveError> {
-        let opening = move || Heads::open(&dir, &keys).map(|heads| (heads, keys));
-        let (heads, keys) = tokio::task::spawn_blocking(opening).await.map_err(stopped)??;
+        let opening = move || Ok::<_, DriveError>((Heads::open(&dir, &keys)?, Uploads::open(&dir)?, keys));
+        let (heads, uploads, keys) = tokio::task::spawn_blocking(opening).await.map_err(stopped)??;
         Ok(Arc::new(Self {
             keys,
+            objects: Objects::new(Segments::new(custody.clone(), None, CACHE_BYTES_MAX)),
             keeper: Keeper::new(custody),
             board,
-            objects: Arc::default(),
+            options,
+            queue: Mutex::default(),
+            small: Arc::new(Semaphore::new(SMALL_BYTES_MAX)),
+            uploads,
+            changed: watch::Sender::new(heads.current.as_ref().map_or(0, |head| head.head.sequence)),
+            sweeping: AtomicBool::new(false),
+            sweep_pause: Mutex::new(SWEEP_PAUSE_MIN),
             heads: Arc::new(tokio::sync::Mutex::new(heads)),
             change: tokio::sync::Mutex::new(()),
             announcing: tokio::sync::Mutex::new(()),
@@ -117,80 +164,156 @@ impl Inner {
         work: impl FnOnce(&mut Heads) -> Result<T, DriveError> + Send + 'static,
     ) -> Result<T, DriveError> {
         let mut heads = self.heads.clone().lock_owned().await;
-        tokio::task::spawn_blocking(move || work(&mut heads)).await.map_err(stopped)?
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work(&mut heads);
+            (done, heads.current.as_ref().map_or(0, |head| head.head.sequence))
+        });
+        let (done, sequence) = working.await.map_err(stopped)?;
+        self.changed.send_if_modified(|known| std::mem::replace(known, sequence) != sequence);
+        done
     }
 
-    pub(super) async fn commit_put(
+    /// Has a change made together with others that wait at the same time, in one head. Gives what `work`
+    /// gave once the head is durable, and how many segments the batch took. `pending` are segments that the
+    /// change brings with it. Goes on to its end even if the caller stops waiting.
+    ///
+    /// `work` fails without effect; it must not leave anything half done that it would not want to stay.
+    pub(super) async fn commit<T: Send + 'static>(
         self: &Arc<Self>,
-        to: &DrivePath,
-        staged: StagedFolder,
-        mut packer: Packer,
-        pending: Arc<Pending>,
-    ) -> Result<u64, DriveError> {
+        pending: Option<Arc<Pending>>,
+        work: impl for<'a> FnOnce(&'a mut Changes) -> BoxFuture<'a, Result<T, DriveError>> + Send + 'static,
+    ) -> Result<(T, u64), DriveError> {
+        let outcome = Arc::new(Mutex::new(None));
+        let slot = outcome.clone();
+        let work: Work = Box::new(move |changes| {
+            Box::pin(async move {
+                let done = work(changes).await?;
+                *lock(&slot) = Some(done);
+                Ok(())
+            })
+        });
+        let (done, answer) = oneshot::channel();
+        lock(&self.queue).push_back(Queued { work, pending, done });
+        let inner = self.clone();
+        tokio::spawn(async move { inner.write_batch().await });
+        let lost = || DriveError::Internal("a change was given up".to_owned());
+        let segments = answer.await.map_err(|_| lost())??;
+        let done = lock(&outcome).take();
+        Ok((done.ok_or_else(lost)?, segments))
+    }
+
+    /// Makes the changes that wait, unless somebody else has done so by the time that it is their turn.
+    async fn write_batch(self: Arc<Self>) {
         let _change = self.change.lock().await;
-        let current = self.heads.lock().await.current.clone();
-        let segments = Segments::new(self.keeper.custody().clone(), None);
-        let now = now_ms();
-        let rewrite = Rewrite::merging(&self.objects, &segments, current.as_deref(), to, staged, now).await?;
+        let batch: Vec<Queued> = {
+            let mut queue = lock(&self.queue);
+            let count = queue.len().min(BATCH_MAX);
+            queue.drain(..count).collect()
+        };
+        if batch.is_empty() {
+            return;
+        }
         let begun = Instant::now();
-        self.replace_root(rewrite, current, &mut packer, &pending).await?;
-        self.keeper.meter().since(Stage::Head, begun);
-        Ok(packer.kept().len() as u64)
-    }
-
-    pub(super) async fn commit_removal(self: &Arc<Self>, path: &DrivePath) -> Result<Removed, DriveError> {
-        let _change = self.change.lock().await;
         let current = self.heads.lock().await.current.clone();
-        let segments = Segments::new(self.keeper.custody().clone(), None);
-        let rewrite = Rewrite::removing(&self.objects, &segments, current.as_deref(), path).await?;
-        let (parent, entry) = rewrite.removed().ok_or_else(|| DriveError::NotFound(path.to_string()))?;
-        let (files, bytes) = self.objects.measure(&segments, parent, entry).await?;
-        let code = self.keeper.custody().code().await?;
-        let pending = self.keeper.pending();
-        let mut packer = Packer::new(pending.clone(), code);
-        self.replace_root(rewrite, current, &mut packer, &pending).await?;
-        Ok(Removed { path: path.to_string(), files, bytes, warnings: Vec::new() })
+        let trees = match current
+            .as_deref()
+            .map(|head| roots(&head.content))
+            .unwrap_or_else(|| Ok(Default::default()))
+        {
+            Ok(trees) => trees,
+            Err(error) => {
+                batch.into_iter().for_each(|queued| drop(queued.done.send(Err(error.clone()))));
+                return;
+            }
+        };
+        let mut changes = Changes::new(self.objects.clone(), trees, now_ms(), self.options.versions_max);
+        let mut made = Vec::with_capacity(batch.len());
+        for queued in batch {
+            match (queued.work)(&mut changes).await {
+                Ok(()) => {
+                    changes.settle();
+                    made.push((queued.pending, queued.done));
+                }
+                Err(error) => {
+                    changes.roll_back();
+                    let _ = queued.done.send(Err(error));
+                }
+            }
+        }
+        let changed = [FILES, BIN, SHARES].into_iter().any(|root| changes.is_changed(root));
+        let written =
+            if changed && !made.is_empty() { self.replace_root(changes, current).await } else { Ok(0) };
+        self.keeper.meter().since(Stage::Head, begun);
+        for (pending, done) in made {
+            if let Some(pending) = pending {
+                match &written {
+                    Ok(_) => pending.settle(),
+                    // The head may have reached the disk all the same: what it names stays pending for
+                    // as long as this process lives.
+                    Err(Unwritten { head_written: true, .. }) => std::mem::forget(pending.clone()),
+                    Err(_) => {}
+                }
+            }
+            let _ = done.send(written.as_ref().copied().map_err(|unwritten| unwritten.error.clone()));
+        }
     }
 
-    /// Writes the folders of a change and the head that names them. Under the change lock.
+    /// Writes the pages of a batch and the head that names them, and gives how many segments that took.
+    /// Under the change lock.
     async fn replace_root(
         &self,
-        rewrite: Rewrite,
+        mut changes: Changes,
         current: Option<Arc<OpenHead>>,
-        packer: &mut Packer,
-        pending: &Arc<Pending>,
-    ) -> Result<(), DriveError> {
-        let (table, root) = rewrite.write(&self.objects, packer).await?;
-        let content = HeadContent { table, root, written_ms: now_ms() };
+    ) -> Result<u64, Unwritten> {
+        let early = |error: DriveError| Unwritten { error, head_written: false };
+        let code = self.keeper.custody().code().await.map_err(|error| early(error.into()))?;
+        let pending = self.keeper.pending();
+        let mut packer = Packer::new(pending.clone(), code);
+        let others = std::mem::take(&mut changes.writers);
+        let mut content = write::write(changes, &mut packer, now_ms()).await.map_err(early)?;
         let (sequence, previous) = match &current {
             Some(current) => {
-                let next =
-                    current.head.sequence.checked_add(1).ok_or_else(|| {
-                        DriveError::TooLarge("the drive has had its last change".to_owned())
-                    })?;
-                (next, current.hash)
+                let last = || early(DriveError::TooLarge("the drive has had its last change".to_owned()));
+                (current.head.sequence.checked_add(1).ok_or_else(last)?, current.hash)
             }
             None => (1, [0; 32]),
         };
+        content.writers = self.heads.lock().await.writers(sequence, &others);
         let mut salt = [0; 32];
-        random(&mut salt)?;
-        let unwritable = |error: HeadError| match error {
-            HeadError::TooLarge(_) => DriveError::TooLarge(
-                "the root folder has too many entries for a drive head: move some into a folder".to_owned(),
-            ),
-            error => DriveError::Internal(error.to_string()),
+        random(&mut salt).map_err(early)?;
+        let unwritable = |error: HeadError| early(DriveError::Internal(error.to_string()));
+        let head = match Head::write(&self.keys, sequence, previous, salt, &content) {
+            Err(HeadError::TooLarge(_)) => {
+                // The three topmost pages lie in three wide segments: written together they lie in one.
+                let content = self.gathered(&content, &mut packer).await.map_err(early)?;
+                Head::write(&self.keys, sequence, previous, salt, &content).map_err(unwritable)?
+            }
+            head => head.map_err(unwritable)?,
         };
-        let head = Head::write(&self.keys, sequence, previous, salt, &content).map_err(unwritable)?;
         let head = OpenHead::from_head(head, &self.keys).map_err(unwritable)?;
         let advanced = self.with_heads(move |heads| heads.advance(head)).await;
-        if advanced.is_err() {
-            // The head may have reached the disk all the same: what it names stays pending for
-            // as long as this process lives.
+        if let Err(error) = advanced {
             std::mem::forget(pending.clone());
+            return Err(Unwritten { error, head_written: true });
         }
-        advanced?;
         pending.settle();
-        Ok(())
+        Ok(packer.flushed())
+    }
+
+    /// The same trees with their topmost pages written anew, together.
+    async fn gathered(&self, content: &HeadContent, packer: &mut Packer) -> Result<HeadContent, DriveError> {
+        let mut trees = roots(content)?;
+        let mut written = Vec::new();
+        for (at, tree) in trees.iter().enumerate() {
+            if let Some(page) = self.objects.top(tree).await? {
+                written.push((at, packer.add_object(ObjectKind::Folder, &page.encode()).await?));
+            }
+        }
+        let table = packer.flush().await?;
+        for (at, object) in written {
+            trees[at].page = Some(Located { object, table: table.clone() });
+        }
+        write::head(&trees, content.written_ms, content.writers.clone())
     }
 
     /// After a change: announces the head, then frees what nothing needs any more. Failures are
@@ -313,28 +436,66 @@ impl Inner {
             needed.extend(known.map(|head| (head.hash, head.clone())));
             needed.extend(lock(&self.leases).values().map(|head| (head.hash, head.clone())));
         }
-        let segments = Segments::new(self.keeper.custody().clone(), None);
-        let mut live = HashSet::new();
+        let (mut seen, mut live) = (HashSet::new(), HashSet::new());
         for head in needed.values() {
-            self.objects.live(&segments, &head.content, &mut live).await?;
+            self.objects.live(&head.content, &mut seen, &mut live).await?;
         }
+        self.uploads.live(&mut live);
         Ok(self.keeper.retain(live).await?)
     }
 
-    /// Sweeps in the background after a put that failed.
+    /// Sweeps in the background, soon and not too often: a sweep goes through the whole tree.
     pub(super) fn sweep_later(self: &Arc<Self>) {
+        if self.sweeping.swap(true, Ordering::SeqCst) {
+            return;
+        }
         let inner = self.clone();
         tokio::spawn(async move {
-            if inner.keeper.has_litter()
-                && let Err(error) = inner.sweep().await
-            {
-                tracing::warn!(%error, "what a failed put left at providers stays for now");
+            let pause = *lock(&inner.sweep_pause);
+            tokio::time::sleep(pause).await;
+            inner.sweeping.store(false, Ordering::SeqCst);
+            if !inner.keeper.has_litter() {
+                return;
             }
+            let begun = Instant::now();
+            if let Err(error) = inner.sweep().await {
+                tracing::warn!(%error, "what nothing needs any more stays at providers for now");
+            }
+            // At most a twentieth of the time goes into this.
+            *lock(&inner.sweep_pause) = (begun.elapsed() * 20).clamp(SWEEP_PAUSE_MIN, SWEEP_PAUSE_MAX);
+        });
+    }
+
+    /// After a change that nobody waits for: announces the head and frees space, both in the background
+    /// and together with what other changes ask for.
+    pub(super) fn settle_later(self: &Arc<Self>) {
+        self.keeper.mark_litter();
+        let inner = self.clone();
+        tokio::spawn(async move {
+            // The failure is in the warnings.
+            let _ = inner.announce().await;
+            inner.sweep_later();
         });
     }
 }
 
-fn now_ms() -> i64 {
+/// A batch could not be written.
+struct Unwritten {
+    error: DriveError,
+    /// Whether the head may have reached the disk.
+    head_written: bool,
+}
+
+/// The three trees under a head.
+pub(super) fn roots(head: &HeadContent) -> Result<[FolderNode; 3], DriveError> {
+    Ok([
+        FolderNode::of(&head.files, &head.table)?,
+        FolderNode::of(&head.bin, &head.table)?,
+        FolderNode::of(&head.shares, &head.table)?,
+    ])
+}
+
+pub(super) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

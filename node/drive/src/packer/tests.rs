@@ -96,9 +96,7 @@ async fn the_layout_is_the_one_of_the_specification() {
     }
     let folder = vec![7; 5 * MIB];
     let folder_object = packer.add_object(ObjectKind::Folder, &folder).await.unwrap();
-    packer.flush().await.unwrap();
-
-    let table = packer.kept();
+    let table = packer.flush().await.unwrap();
     let places: Vec<Vec<(u32, u32)>> = objects
         .iter()
         .map(|object| object.extents.iter().map(|extent| (extent.segment, extent.offset)).collect())
@@ -124,7 +122,7 @@ async fn the_layout_is_the_one_of_the_specification() {
     for (object, bytes) in objects.iter().zip(&contents) {
         let sealed: u64 = object.extents.iter().map(|extent| u64::from(extent.len)).sum();
         assert_eq!(sealed, sealed_len(object.len));
-        assert!(read_by_the_book(&shelf, table, object) == *bytes);
+        assert!(read_by_the_book(&shelf, &table, object) == *bytes);
     }
 
     // A folder larger than a segment begins a fresh one and is whole when put together.

@@ -25,7 +25,7 @@ async fn folders_merge() {
     assert_eq!(bench.names("/d").await, ["x", "y"]);
     assert_eq!(bench.names("/d/x").await, ["one", "two"]);
     // A folder that the second archive did not date keeps its time.
-    let listing = bench.drive.list(&path("/")).await.unwrap();
+    let listing = bench.drive.list(&path("/"), None, usize::MAX).await.unwrap().0;
     assert_eq!(listing[0].modified_ms, 1_600_000_000_000);
     bench.assert_no_litter().await;
 }
@@ -91,7 +91,8 @@ async fn puts_at_the_same_time_all_end_up_in_the_tree() {
     }
     assert_eq!(bench.names("/d").await.len(), 13);
     assert_eq!(bench.names("/d/shared").await.len(), 12);
-    assert_eq!(bench.drive.status().await.sequence, 12);
+    // Puts that wait at the same time share a head.
+    assert!((1..=12).contains(&bench.drive.status().await.sequence));
     for at in 0..12u64 {
         let name = format!("file-{at}");
         let back = bench.get(&format!("/d/shared/{name}")).await;
@@ -116,18 +117,18 @@ async fn removing_frees_exactly_what_nothing_needs() {
         )
         .await;
     let before = bench.custody.ids().len();
-    let removed = bench.drive.remove(&path("/d")).await.unwrap();
+    let removed = bench.drive.remove(&path("/d"), false, true).await.unwrap();
     assert_eq!((removed.path.as_str(), removed.files), ("/d", 3));
     assert_eq!(removed.bytes, (5 << 20) + 30_000 + 4);
     assert!(removed.warnings.is_empty());
     assert!(bench.custody.ids().len() < before);
     bench.assert_no_litter().await;
     assert_eq!(bench.get("/e").await, tree([("e", file(noise(3 << 20, 3)))]));
-    bench.drive.remove(&path("/e")).await.unwrap();
-    assert_eq!(bench.custody.ids().len(), 1, "the empty root folder");
+    bench.drive.remove(&path("/e"), false, true).await.unwrap();
+    assert!(bench.custody.ids().is_empty(), "an empty drive needs nothing");
     assert!(bench.names("/").await.is_empty());
     for (refused, code) in [("/", "bad_path"), ("/e", "not_found"), ("/x/y", "not_found")] {
-        assert_eq!(bench.drive.remove(&path(refused)).await.unwrap_err().code(), code);
+        assert_eq!(bench.drive.remove(&path(refused), false, true).await.unwrap_err().code(), code);
     }
 }
 
@@ -182,7 +183,7 @@ async fn a_reader_keeps_what_it_reads() {
     let mut reader = bench.drive.get_archive(&path("/d"), None).await.unwrap();
     let mut bytes = vec![0; 512];
     tokio::io::AsyncReadExt::read_exact(&mut reader, &mut bytes).await.unwrap();
-    bench.drive.remove(&path("/d")).await.unwrap();
+    bench.drive.remove(&path("/d"), false, true).await.unwrap();
     assert!(bench.names("/").await.is_empty());
     tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut bytes).await.unwrap();
     assert_eq!(
@@ -200,7 +201,7 @@ async fn space_that_could_not_be_freed_is_freed_later() {
     let bench = bench().await;
     bench.put("/", &tree([("a", file(noise(100_000, 1)))])).await;
     bench.custody.retain_fails.store(true, Ordering::SeqCst);
-    let removed = bench.drive.remove(&path("/a")).await.unwrap();
+    let removed = bench.drive.remove(&path("/a"), false, true).await.unwrap();
     assert_eq!(removed.warnings.len(), 1);
     assert_eq!(bench.drive.status().await.warnings.len(), 1);
     bench.custody.retain_fails.store(false, Ordering::SeqCst);
@@ -231,7 +232,7 @@ async fn a_put_in_progress_keeps_its_segments_whatever_is_deleted_beside_it() {
     }
     bench.custody.keep_delay_ms.store(0, Ordering::SeqCst);
     // The custodian refuses to delete while anything is on its way to it.
-    let removed = bench.drive.remove(&path("/old")).await.unwrap();
+    let removed = bench.drive.remove(&path("/old"), false, true).await.unwrap();
     assert!(removed.warnings.is_empty());
     sender.write_all(&archive[7 << 20..]).await.unwrap();
     drop(sender);

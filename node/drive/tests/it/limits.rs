@@ -61,7 +61,7 @@ async fn attack_25_a_large_stream_needs_bounded_memory() {
     let len = 256 << 20;
     let report = bench.drive.put_archive(&path("/"), None, Generated::new("big", len)).await.unwrap();
     assert_eq!((report.bytes, report.warnings.len()), (len, 0));
-    let listing = bench.drive.list(&path("/big")).await.unwrap();
+    let listing = bench.drive.list(&path("/big"), None, usize::MAX).await.unwrap().0;
     assert_eq!(listing[0].bytes, len);
     let peak = bench.custody.in_flight_peak.load(Ordering::SeqCst);
     assert!(peak <= 48 << 20, "{peak} coded bytes were on their way at a time");
@@ -94,6 +94,32 @@ async fn a_folder_may_be_larger_than_a_segment() {
     bench.put("/", &all).await;
     let dir = tempfile::tempdir().unwrap();
     let other = open(dir.path(), &bench.custody, &bench.board).await.unwrap();
-    assert_eq!(other.list(&path("/d")).await.unwrap().len(), 6000);
+    assert_eq!(other.list(&path("/d"), None, usize::MAX).await.unwrap().0.len(), 6000);
     bench.assert_no_litter().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_of_a_hundred_thousand_entries_changes_in_a_few_pages() {
+    const ENTRIES: usize = 100_000;
+    let bench = bench().await;
+    let all: Tree = (0..ENTRIES).map(|at| (format!("d/file-{at:06}.txt"), file("x"))).collect();
+    bench.put("/", &all).await;
+    // A device that has seen nothing of it yet.
+    let dir = tempfile::tempdir().unwrap();
+    let other = open(dir.path(), &bench.custody, &bench.board).await.unwrap();
+    let info = other.info(&path("/d")).await.unwrap();
+    assert_eq!((info.children, info.files, info.bytes), (100_000, 100_000, 100_000));
+    let begun = std::time::Instant::now();
+    let (listed, more) = other.list(&path("/d"), None, usize::MAX).await.unwrap();
+    println!("{ENTRIES} entries listed in {} ms", begun.elapsed().as_millis());
+    assert_eq!((listed.len(), more), (ENTRIES, false));
+    // One name of it needs a handful of pages.
+    let begun = std::time::Instant::now();
+    assert_eq!(other.info(&path("/d/file-077777.txt")).await.unwrap().bytes, 1);
+    println!("one entry found in {} us", begun.elapsed().as_micros());
+    bench.custody.record.store(true, Ordering::SeqCst);
+    bench.store("/d/file-050000.txt", b"changed").await;
+    let sent: u32 = bench.custody.received.lock().unwrap().iter().map(|(len, _)| *len).sum();
+    println!("one entry changed by {sent} bytes");
+    assert!(sent < 40_000, "{sent} bytes");
 }

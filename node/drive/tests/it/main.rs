@@ -3,9 +3,12 @@
 
 mod attacks;
 mod changes;
+mod files;
 mod heads;
 mod limits;
+mod merge;
 mod model;
 mod round_trip;
+mod shares;
 mod streams;
 mod support;

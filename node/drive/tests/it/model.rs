@@ -85,7 +85,7 @@ async fn run(steps: Vec<Step>) {
             Step::Remove(path) => {
                 let path = text(&path);
                 let known = model.contains_key(&path);
-                match bench.drive.remove(&format!("/{path}").parse().unwrap()).await {
+                match bench.drive.remove(&format!("/{path}").parse().unwrap(), false, true).await {
                     Ok(removed) => {
                         assert!(known && removed.warnings.is_empty());
                         let below = format!("{path}/");

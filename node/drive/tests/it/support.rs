@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use commonhold_drive::{BoxFuture, Custody, CustodyError, Drive, DriveError, DrivePath, HeadBoard};
+use commonhold_drive::{
+    BoxFuture, Custody, CustodyError, Drive, DriveError, DriveOptions, DrivePath, HeadBoard,
+};
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, NodeId, SegmentId};
 use commonhold_format::keys::{DriveKeys, RootSecret};
@@ -23,7 +25,8 @@ pub(crate) type Lie = Box<dyn Fn(&Segment, Chunks) -> Chunks + Send>;
 
 pub(crate) struct MemoryCustody {
     code: Code,
-    pub(crate) chunks: Mutex<HashMap<ChunkId, Bytes>>,
+    /// What the providers have, of all devices that share them.
+    pub(crate) chunks: Arc<Mutex<HashMap<ChunkId, Bytes>>>,
     pub(crate) segments: Mutex<HashMap<SegmentId, Segment>>,
     /// Everything ever received: the length of each segment and its chunks.
     pub(crate) received: Mutex<Vec<(u32, Vec<Bytes>)>>,
@@ -45,7 +48,7 @@ impl MemoryCustody {
     pub(crate) fn new(k: u8, n: u8) -> Arc<Self> {
         Arc::new(Self {
             code: Code::new(k, n).unwrap(),
-            chunks: Mutex::default(),
+            chunks: Arc::default(),
             segments: Mutex::default(),
             received: Mutex::default(),
             record: AtomicBool::new(false),
@@ -59,6 +62,14 @@ impl MemoryCustody {
             retains: AtomicUsize::new(0),
             lie: Mutex::default(),
         })
+    }
+
+    /// The custodian of another device: contracts of its own with the same providers.
+    pub(crate) fn of_another_device(&self) -> Arc<Self> {
+        let other = Self::new(self.code.k(), self.code.n());
+        let mut other = Arc::into_inner(other).unwrap();
+        other.chunks = self.chunks.clone();
+        Arc::new(other)
     }
 
     pub(crate) fn ids(&self) -> HashSet<SegmentId> {
@@ -176,10 +187,14 @@ impl Custody for MemoryCustody {
                 return Err(CustodyError::Other("nobody answers".to_owned()));
             }
             let mut segments = self.segments.lock().unwrap();
-            segments.retain(|id, _| live.contains(id));
-            let needed: HashSet<ChunkId> =
-                segments.values().flat_map(|segment| segment.chunks.iter().copied()).collect();
-            self.chunks.lock().unwrap().retain(|id, _| needed.contains(id));
+            let mut chunks = self.chunks.lock().unwrap();
+            segments.retain(|id, segment| {
+                let needed = live.contains(id);
+                if !needed {
+                    segment.chunks.iter().for_each(|chunk| drop(chunks.remove(chunk)));
+                }
+                needed
+            });
             Ok(())
         })
     }
@@ -231,7 +246,7 @@ pub(crate) async fn open(
     custody: &Arc<MemoryCustody>,
     board: &Arc<MemoryBoard>,
 ) -> Result<Drive, DriveError> {
-    Drive::open(dir.to_owned(), keys(), custody.clone(), board.clone()).await
+    Drive::open(dir.to_owned(), keys(), custody.clone(), board.clone(), DriveOptions::default()).await
 }
 
 pub(crate) async fn bench() -> Bench {
@@ -350,8 +365,8 @@ impl Bench {
     }
 
     pub(crate) async fn names(&self, from: &str) -> Vec<String> {
-        let entries = self.drive.list(&path(from)).await.unwrap();
-        entries.into_iter().map(|entry| entry.name).collect()
+        let entries = self.drive.list(&path(from), None, usize::MAX).await.unwrap().0;
+        entries.into_iter().map(|entry| entry.name().to_owned()).collect()
     }
 
     /// Exactly what the head needs is stored.

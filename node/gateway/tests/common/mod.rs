@@ -2,6 +2,8 @@
 //! gateway on a real socket.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
+pub mod memory;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,11 +12,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use self::memory::{Memory, rest_of_drive};
 use commonhold_client::Client;
 use commonhold_client::types::*;
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use commonhold_gateway::{
-    ApiFault, ArchiveReader, Install, Named, NodeApi, PluginApi, Settings, Token, serve,
+    ApiFault, ArchiveReader, DriveApi, Install, Named, NodeApi, PluginApi, ReadLinkApi, RemovedTo, S3KeyApi,
+    Settings, Token, serve,
 };
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -32,6 +36,8 @@ pub const ENDLESS: u64 = 1;
 /// What the fake saw and did.
 #[derive(Default)]
 pub struct Fake {
+    /// The drive behind it.
+    pub drive: Arc<Memory>,
     /// Names of the methods that were called.
     pub calls: Mutex<Vec<String>>,
     /// How each upload to `/record` or `/detached` ended.
@@ -42,6 +48,17 @@ pub struct Fake {
     pub repaired: AtomicU64,
     /// Lets an upload to `/hold` go on.
     pub release: Notify,
+    /// What it says of itself instead of next to nothing.
+    pub says: Mutex<Says>,
+}
+
+/// What a node that is shown to people says of itself.
+#[derive(Default, Clone)]
+pub struct Says {
+    pub status: Option<Status>,
+    pub peers: Vec<Peer>,
+    pub credit: CreditView,
+    pub ledger: Option<LedgerView>,
 }
 
 /// Bytes without end, or with an error at the end.
@@ -94,6 +111,9 @@ async fn read_all(mut archive: ArchiveReader) -> Result<u64, io::ErrorKind> {
 impl NodeApi for Fake {
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiFault>> {
         self.called("status");
+        if let Some(status) = self.says.lock().unwrap().status.clone() {
+            return Box::pin(async { Ok(status) });
+        }
         Box::pin(async {
             Ok(Status {
                 version: "0.1.0".into(),
@@ -116,26 +136,16 @@ impl NodeApi for Fake {
                 audits_here: None,
                 problems: vec![],
                 stage_milliseconds: Default::default(),
+                gateway: None,
+                s3: None,
             })
         })
     }
 
     fn peers(&self) -> BoxFuture<'_, Result<Vec<Peer>, ApiFault>> {
         self.called("peers");
-        Box::pin(async { Ok(vec![]) })
-    }
-
-    fn list(&self, path: String) -> BoxFuture<'_, Result<Listing, ApiFault>> {
-        self.called(format!("files {path}"));
-        Box::pin(async move {
-            match path.as_str() {
-                "/panic" => panic!("for the test"),
-                "/slow" => sleep(Duration::from_millis(1500)).await,
-                "/none" => return Err(ApiFault::not_found("/none is not in the drive")),
-                _ => {}
-            }
-            Ok(Listing { path, entries: vec![] })
-        })
+        let peers = self.says.lock().unwrap().peers.clone();
+        Box::pin(async { Ok(peers) })
     }
 
     fn put(
@@ -193,11 +203,6 @@ impl NodeApi for Fake {
         })
     }
 
-    fn remove(&self, path: String) -> BoxFuture<'_, Result<Removed, ApiFault>> {
-        self.called(format!("remove {path}"));
-        Box::pin(async move { Ok(Removed { path, files: 1, bytes: 2, warnings: vec![] }) })
-    }
-
     fn audit(
         &self,
         provider: Option<NodeId>,
@@ -221,7 +226,8 @@ impl NodeApi for Fake {
 
     fn credit(&self) -> BoxFuture<'_, Result<CreditView, ApiFault>> {
         self.called("credit");
-        Box::pin(async { Ok(CreditView::default()) })
+        let credit = self.says.lock().unwrap().credit.clone();
+        Box::pin(async { Ok(credit) })
     }
 
     fn acknowledge(
@@ -277,6 +283,11 @@ impl NodeApi for Fake {
 
     fn ledger(&self, from: u64, count: usize) -> BoxFuture<'_, Result<LedgerView, ApiFault>> {
         self.called(format!("ledger {from} {count}"));
+        if let Some(mut ledger) = self.says.lock().unwrap().ledger.clone() {
+            ledger.entries.retain(|entry| entry.index >= from);
+            ledger.entries.truncate(count);
+            return Box::pin(async { Ok(ledger) });
+        }
         Box::pin(async {
             Ok(LedgerView {
                 origin: "o".into(),
@@ -286,6 +297,72 @@ impl NodeApi for Fake {
                 entries: vec![],
                 balances: vec![],
             })
+        })
+    }
+}
+
+/// The drive in memory, but for paths whose names say what they do.
+impl DriveApi for Fake {
+    rest_of_drive!(drive);
+
+    fn list_page(
+        &self,
+        path: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Listing, ApiFault>> {
+        self.called(format!("files {path}"));
+        Box::pin(async move {
+            match path.as_str() {
+                "/panic" => panic!("for the test"),
+                "/slow" => sleep(Duration::from_millis(1500)).await,
+                _ => {}
+            }
+            self.drive.list_page(path, after, limit).await
+        })
+    }
+
+    fn remove_to(&self, path: String, to: RemovedTo) -> BoxFuture<'_, Result<Removed, ApiFault>> {
+        self.called(format!("remove {path} {to:?}"));
+        self.drive.remove_to(path, to)
+    }
+}
+
+impl S3KeyApi for Fake {
+    fn s3_keys(&self) -> BoxFuture<'_, Result<S3KeysView, ApiFault>> {
+        self.drive.s3_keys()
+    }
+
+    fn new_s3_key(&self, name: String) -> BoxFuture<'_, Result<S3KeyNew, ApiFault>> {
+        self.drive.new_s3_key(name)
+    }
+
+    fn remove_s3_key(&self, access_key: String) -> BoxFuture<'_, Result<S3KeyView, ApiFault>> {
+        self.drive.remove_s3_key(access_key)
+    }
+}
+
+/// Links whose secret says what they do.
+impl ReadLinkApi for Fake {
+    fn list_link(&self, request: LinkRequest) -> BoxFuture<'_, Result<Listing, ApiFault>> {
+        self.called("list_link");
+        Box::pin(async move {
+            match (request.link.as_str(), request.password.as_deref()) {
+                ("gone#", _) => Err(ApiFault::new("gone", "it was revoked")),
+                ("locked#", None) => Err(ApiFault::new("password", "this link needs a password")),
+                ("locked#", Some(word)) if word != "open" => {
+                    Err(ApiFault::new("forbidden", "the link or its password is wrong"))
+                }
+                _ => self.drive.list_page(request.path.unwrap_or("/".into()), None, 10).await,
+            }
+        })
+    }
+
+    fn link_archive(&self, request: LinkRequest) -> BoxFuture<'_, Result<ArchiveReader, ApiFault>> {
+        self.called("link_archive");
+        Box::pin(async move {
+            let fails = request.link == "breaks#";
+            Ok(Box::pin(self.source(1 << 20, fails)) as ArchiveReader)
         })
     }
 }
@@ -347,8 +424,11 @@ pub struct Node {
 impl Node {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(listener, Arc::new(Fake::default())).await
+    }
+
+    pub async fn start_on(listener: TcpListener, fake: Arc<Fake>) -> Self {
         let address = listener.local_addr().unwrap();
-        let fake = Arc::new(Fake::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, Token::new(TOKEN.into()), fake.clone(), async {
             let _ = stopped.await;

@@ -55,6 +55,25 @@ impl Name {
         Err(NameError { name: text.chars().take(80).collect(), why })
     }
 
+    /// The name with something before its extension, cut so that it is a name still: `report.pdf` with
+    /// ` (2)` is `report (2).pdf`. An extension has at most 15 bytes after its dot.
+    ///
+    /// # Errors
+    /// [`NameError`] when the suffix cannot be part of a name.
+    pub fn with_suffix(&self, suffix: &str) -> Result<Self, NameError> {
+        let text = self.as_str();
+        let (stem, extension) = match text.rfind('.') {
+            Some(at) if at > 0 && text.len() - at <= 16 => text.split_at(at),
+            _ => (text, ""),
+        };
+        let most = NAME_LEN_MAX.saturating_sub(suffix.len() + extension.len());
+        let mut cut = stem.len().min(most);
+        while !stem.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        Self::new(&format!("{}{suffix}{extension}", &stem[..cut]))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,196 @@
+//! Trees as they are: of folders on this machine, and of folders in the drive.
+//!
+//! Invariant: every path of a tree consists of names that a drive takes, wherever it came from. What cannot
+//! be one is told, not dropped in silence.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use commonhold_client::Client;
+use commonhold_client::types::{FileEntry, FileKind, LIST_MAX};
+use commonhold_format::drive::Name;
+
+use super::plan::{Entry, Facts, Tree};
+
+/// What is known of a file on this machine without reading it.
+pub fn facts(metadata: &std::fs::Metadata) -> Facts {
+    Facts {
+        bytes: metadata.len(),
+        modified_ms: metadata.mtime().saturating_mul(1000).saturating_add(metadata.mtime_nsec() / 1_000_000),
+        executable: metadata.permissions().mode() & 0o100 != 0,
+    }
+}
+
+/// What is below a folder of this machine.
+#[derive(Debug, Default)]
+pub struct Local {
+    /// See there.
+    pub tree: Tree,
+    /// What is passed over, with the reason.
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+/// Walks a folder. Symbolic links, special files and names that no drive takes are passed over.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn local(root: &Path) -> Result<Local> {
+    let mut local = Local::default();
+    let mut walk = walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.map_err(|error| anyhow!("{error}"))?;
+        let kind = entry.file_type();
+        let name = entry.file_name().to_str().map(Name::new);
+        let why = match name {
+            None => Some("its name is not UTF-8".to_owned()),
+            Some(Err(error)) => Some(format!("its name cannot be one in a drive: {}", error.why)),
+            Some(Ok(_)) if kind.is_symlink() => Some("a symbolic link".to_owned()),
+            Some(Ok(_)) if !kind.is_dir() && !kind.is_file() => Some("not a regular file".to_owned()),
+            Some(Ok(_)) => None,
+        };
+        if let Some(why) = why {
+            if kind.is_dir() {
+                walk.skip_current_dir();
+            }
+            local.skipped.push((entry.into_path(), why));
+            continue;
+        }
+        let path = entry.path().strip_prefix(root).context("a path left its folder")?;
+        let path = path.to_str().context("a name is not UTF-8")?.to_owned();
+        let found = if kind.is_dir() {
+            Entry::Folder
+        } else {
+            Entry::File(facts(&entry.metadata().map_err(|error| anyhow!("{error}"))?))
+        };
+        local.tree.insert(path, found);
+    }
+    Ok(local)
+}
+
+/// What is below a folder of the drive, with the times of its folders.
+#[derive(Debug, Default)]
+pub struct Remote {
+    /// See there.
+    pub tree: Tree,
+    /// When folders were modified, milliseconds since 1970.
+    pub folders: Vec<(String, i64)>,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// Asks for everything below a folder of the drive.
+///
+/// # Errors
+/// What the node answered; also when it names what cannot be below the folder.
+pub async fn remote(client: &Client, folder: &str) -> Result<Remote> {
+    let mut remote = Remote::default();
+    let mut after: Option<String> = None;
+    loop {
+        let page = client.find(folder, None, after.as_deref(), Some(LIST_MAX)).await?;
+        for entry in page.entries {
+            let path = below(folder, &entry.path)?;
+            let modified_ms = entry.modified_ms;
+            let found = match entry.kind {
+                FileKind::Folder => {
+                    remote.folders.push((path.clone(), modified_ms));
+                    Entry::Folder
+                }
+                FileKind::File => {
+                    remote.bytes = remote.bytes.saturating_add(entry.bytes);
+                    Entry::File(facts_of(&entry))
+                }
+            };
+            if remote.tree.insert(path, found).is_some() {
+                bail!("the node named {} twice", super::shown(&entry.path));
+            }
+        }
+        match page.next {
+            None => return Ok(remote),
+            next if next == after => bail!("the node's search does not go on"),
+            next => after = next,
+        }
+    }
+}
+
+/// What the drive knows of a file.
+pub fn facts_of(entry: &FileEntry) -> Facts {
+    let FileEntry { bytes, modified_ms, executable, .. } = *entry;
+    Facts { bytes, modified_ms, executable }
+}
+
+/// A path of the drive, relative to a folder in it; checked name by name, because it becomes one here.
+fn below(folder: &str, path: &str) -> Result<String> {
+    let relative = path.strip_prefix(folder.trim_end_matches('/')).and_then(|path| path.strip_prefix('/'));
+    let relative = relative
+        .with_context(|| format!("the node named {}, which was not asked for", super::shown(path)))?;
+    checked(relative)?;
+    Ok(relative.to_owned())
+}
+
+/// Whether every name of a relative path is one that stays where it is put.
+///
+/// # Errors
+/// Which one is not.
+pub fn checked(relative: &str) -> Result<()> {
+    for name in relative.split('/') {
+        Name::new(name)
+            .with_context(|| format!("the node sent the unsafe path {}", super::shown(relative)))?;
+    }
+    Ok(())
+}
+
+/// The last name of a path of the drive; none for its root.
+pub fn last_name(path: &str) -> Option<&str> {
+    path.rsplit('/').find(|name| !name.is_empty())
+}
+
+/// A path below a folder of the drive.
+pub fn join(folder: &str, name: &str) -> String {
+    format!("{}/{name}", folder.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn attack_24_what_a_node_names_stays_below_what_was_asked_for() {
+        assert_eq!(below("/a", "/a/b/c").unwrap(), "b/c");
+        assert_eq!(below("/", "/a").unwrap(), "a");
+        assert_eq!(below("/a/", "/a/b").unwrap(), "b");
+        for (folder, path) in [
+            ("/a", "/a"),
+            ("/a", "/ab/c"),
+            ("/a", "/a/../b"),
+            ("/a", "/a//b"),
+            ("/a", "/a/b/"),
+            ("/a", "/a/."),
+            ("/a", "/etc/passwd"),
+            ("/a", "/a/b\0c"),
+            ("/a", "/a/\u{202e}b"),
+            ("/a", "a/b"),
+        ] {
+            assert!(below(folder, path).is_err(), "{folder} {path:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_walked_with_its_empty_folders_and_without_links() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("a/empty")).unwrap();
+        fs::write(root.path().join("a/file"), b"123").unwrap();
+        fs::write(root.path().join("bad\nname"), b"").unwrap();
+        fs::create_dir(root.path().join("bad\u{202e}folder")).unwrap();
+        fs::write(root.path().join("bad\u{202e}folder/file"), b"").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.path().join("link")).unwrap();
+        let local = local(root.path()).unwrap();
+        assert_eq!(local.tree.keys().collect::<Vec<_>>(), ["a", "a/empty", "a/file"]);
+        assert!(matches!(local.tree["a/file"], Entry::File(Facts { bytes: 3, executable: false, .. })));
+        assert_eq!(local.skipped.len(), 3);
+    }
+}

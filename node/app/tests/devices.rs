@@ -1,0 +1,100 @@
+//! Two devices of one owner: both write, both histories are kept, and a merge loses nothing.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::{Devnet, Node, PROGRAM, api_of, until};
+use serde_json::Value;
+
+/// A device of the owner whose phrase this is, or of a new one; and the phrase.
+fn device(dir: &Path, bootstrap: &str, phrase: Option<&str>) -> (Node, String) {
+    let mut flags = vec!["--json", "init", "--bootstrap", bootstrap, "--api", "127.0.0.1:0"];
+    flags.extend(["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"]);
+    flags.extend(phrase.map(|_| "--restore"));
+    let mut init = Command::new(PROGRAM)
+        .arg("--data-dir")
+        .arg(dir)
+        .args(flags)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    init.stdin.take().unwrap().write_all(phrase.unwrap_or_default().as_bytes()).unwrap();
+    let made: Value = serde_json::from_slice(&init.wait_with_output().unwrap().stdout).unwrap();
+    let phrase = phrase.map_or_else(|| made["phrase"].as_str().unwrap().to_owned(), str::to_owned);
+    let mut node = Node::at(dir);
+    node.up();
+    (node, phrase)
+}
+
+fn put(node: &Node, from: &Path, to: &str, text: &str) {
+    fs::write(from, text).unwrap();
+    until(&format!("{to} is put"), || {
+        node.run(&["put", from.to_str().unwrap(), "--to", to]).status.success()
+    });
+}
+
+/// The files of the drive; none while a node that has just started reaches too few providers.
+fn paths(node: &Node) -> Vec<String> {
+    let output = node.run(&["--json", "find", "/", "--type", "f"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let entries = found["entries"].as_array().or(found.as_array()).cloned().unwrap_or_default();
+    entries.iter().map(|entry| entry["path"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn two_devices_write_at_once_and_a_merge_keeps_both() {
+    let temp = tempfile::tempdir().unwrap();
+    let net = Devnet::start(&temp.path().join("net"), &["--nodes", "6"]);
+    let status = api_of(&net.description["nodes"][0], "status");
+    let bootstrap = status["addresses"][0].as_str().unwrap();
+    let file = temp.path().join("file");
+    let (mut laptop, phrase) = device(&temp.path().join("laptop"), bootstrap, None);
+    put(&laptop, &file, "/notes/common", "from the laptop");
+    put(&laptop, &file, "/notes/gone", "to be removed");
+
+    // The second device has nothing but the phrase, and shows the drive.
+    let (mut phone, _) = device(&temp.path().join("phone"), bootstrap, Some(&phrase));
+    until("the phone shows the drive", || paths(&phone) == ["/notes/common", "/notes/gone"]);
+    assert_eq!(phone.ok(&["cat", "/notes/common"]), "from the laptop");
+
+    // The two do not hear of each other: each writes while the other is off.
+    laptop.stop();
+    put(&phone, &file, "/notes/common", "changed on the phone");
+    put(&phone, &file, "/notes/phone", "only here");
+    phone.ok(&["rm", "/notes/gone"]);
+    until("the phone has announced it", || phone.json(&["drive", "heads"])["announced"] == true);
+    phone.stop();
+    // The laptop comes back and writes before it has looked; the phone's head wins by its number, or its own.
+    laptop.up();
+    put(&laptop, &file, "/notes/laptop", "only there");
+    until("the laptop knows of both", || {
+        let heads = laptop.json(&["drive", "heads"]);
+        heads["forks"].as_array().unwrap().len() == 1 || paths(&laptop).contains(&"/notes/phone".to_owned())
+    });
+    let heads = laptop.json(&["drive", "heads"]);
+    for fork in heads["forks"].as_array().unwrap() {
+        laptop.ok(&["drive", "merge", fork["hash"].as_str().unwrap()]);
+    }
+    assert_eq!(laptop.json(&["drive", "heads"])["forks"], serde_json::json!([]));
+    let merged = paths(&laptop);
+    for path in ["/notes/common", "/notes/phone", "/notes/laptop"] {
+        assert!(merged.contains(&path.to_owned()), "{path} is missing of {merged:?}");
+    }
+    assert!(!merged.contains(&"/notes/gone".to_owned()), "{merged:?}");
+    assert_eq!(laptop.ok(&["cat", "/notes/common"]), "changed on the phone");
+    assert_eq!(laptop.ok(&["cat", "/notes/phone"]), "only here");
+
+    // The phone takes the merged history for its own; what one device put, the other one can keep anew.
+    phone.up();
+    until("the phone shows the same", || {
+        phone.json(&["drive", "heads"])["forks"] == serde_json::json!([]) && paths(&phone) == merged
+    });
+    let report = phone.json(&["drive", "check", "--repair"]);
+    assert_eq!(report["at_risk_total"], 0, "{report}");
+}
