@@ -18,6 +18,7 @@ use crate::error::DriveError;
 use crate::located::{FolderNode, Kind, Node, SharedPage};
 use crate::objects::{Bounds, Objects};
 use crate::path::DrivePath;
+use crate::reader::segments_of;
 
 /// An entry where it stands: its page, and its place there.
 #[derive(Debug, Clone)]
@@ -249,9 +250,7 @@ impl Objects {
         object: &commonhold_format::drive::ObjectRef,
         live: &mut HashSet<SegmentId>,
     ) -> Result<(), DriveError> {
-        for extent in &object.extents {
-            live.insert(crate::reader::segment_of(table, extent)?.id());
-        }
+        live.extend(segments_of(table, object)?.into_iter().map(Segment::id));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use commonhold_format::drive::{History, Items, Manifest, Name, ObjectRef, PAGE_LEVEL_MAX, Page};
+use commonhold_format::drive::{History, Manifest, Name, ObjectRef, Page};
 use commonhold_format::seal::{ObjectId, ObjectKind};
 use commonhold_format::segment::Segment;
 
@@ -67,25 +67,9 @@ impl Bounds {
     }
 
     fn check(&self, page: &Page) -> Result<(), DriveError> {
-        let wrong = |why: &str| Err(DriveError::damaged("a folder", why));
-        let (level, first, last) = match &page.items {
-            Items::Entries(entries) => {
-                (0, entries.first().map(|entry| &entry.name), entries.last().map(|entry| &entry.name))
-            }
-            Items::Pages { level, pages } => {
-                (*level, pages.first().map(|page| &page.first), pages.last().map(|page| &page.first))
-            }
-        };
-        if level > PAGE_LEVEL_MAX || self.level.is_some_and(|expected| expected != level) {
-            return wrong("a page of it is of another level than the page above says");
-        }
-        let (Some(first), Some(last)) = (first, last) else { return wrong("a page of it is empty") };
-        let too_small = self.first.as_ref().is_some_and(|bound| first < bound);
-        let too_large = self.end.as_ref().is_some_and(|bound| last >= bound);
-        if too_small || too_large {
-            return wrong("a page of it has names that belong elsewhere");
-        }
-        Ok(())
+        let level = self.level.unwrap_or(page.level());
+        page.check_place(level, self.first.as_ref(), self.end.as_ref())
+            .map_err(|error| DriveError::damaged("a folder", error))
     }
 }
 

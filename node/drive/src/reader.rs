@@ -172,6 +172,14 @@ pub(crate) fn segment_of<'a>(table: &'a [Segment], extent: &Extent) -> Result<&'
         .ok_or_else(|| DriveError::damaged("a reference", "it names a segment that is not there"))
 }
 
+/// The segments that an object lies in, one for each of its extents.
+pub(crate) fn segments_of<'a>(
+    table: &'a [Segment],
+    object: &ObjectRef,
+) -> Result<Vec<&'a Segment>, DriveError> {
+    object.extents.iter().map(|extent| segment_of(table, extent)).collect()
+}
+
 /// The bytes of an extent.
 pub(crate) fn stretch<'a>(segment: &'a [u8], extent: &Extent) -> Result<&'a [u8], DriveError> {
     let start = extent.offset as usize;

@@ -28,12 +28,6 @@ use crate::tree::{Edit, Item, NewItems, Plan, Unit};
 /// changes, so larger ones are packed.
 pub(crate) const INLINE_WRITE_MAX: usize = 1024;
 
-/// An object that was handed to the packer, and where its reference goes when it is flushed.
-enum Waiting {
-    Content { folder: usize, name: commonhold_format::drive::Name, past: Option<usize> },
-    History { folder: usize, name: commonhold_format::drive::Name, versions: u64, bytes: u64 },
-}
-
 /// Writes the batch and gives what its head says.
 pub(crate) async fn write(
     mut changes: Changes,
@@ -103,13 +97,14 @@ fn file_at<'a>(
 
 /// Packs files that are too large for their entries, and writes the manifests of those with many extents.
 async fn contents(changes: &mut Changes, packer: &mut Packer) -> Result<(), DriveError> {
-    let mut waiting: Vec<(Waiting, ObjectRef, Option<u64>)> = Vec::new();
+    // What was handed to the packer, and where its reference goes when that is flushed: to a file, or to one of
+    // its earlier versions.
+    let mut waiting = Vec::new();
     for (folder, name) in changed_files(changes) {
         let file = file_at(changes, folder, &name)?;
         let mut content = std::mem::replace(&mut file.content, Content::Inline(Vec::new()));
         if let Some((object, len)) = settle(&mut content, packer).await? {
-            let place = Waiting::Content { folder, name: name.clone(), past: None };
-            waiting.push((place, object, len));
+            waiting.push((folder, name.clone(), None, object, len));
         }
         let file = file_at(changes, folder, &name)?;
         file.content = content;
@@ -118,8 +113,7 @@ async fn contents(changes: &mut Changes, packer: &mut Packer) -> Result<(), Driv
             let mut content =
                 std::mem::replace(&mut file.past.newer[at].content, Content::Inline(Vec::new()));
             if let Some((object, len)) = settle(&mut content, packer).await? {
-                let place = Waiting::Content { folder, name: name.clone(), past: Some(at) };
-                waiting.push((place, object, len));
+                waiting.push((folder, name.clone(), Some(at), object, len));
             }
             file_at(changes, folder, &name)?.past.newer[at].content = content;
         }
@@ -128,8 +122,7 @@ async fn contents(changes: &mut Changes, packer: &mut Packer) -> Result<(), Driv
         return Ok(());
     }
     let table = packer.flush().await?;
-    for (place, object, manifest_of) in waiting {
-        let Waiting::Content { folder, name, past } = place else { return Err(unwritten()) };
+    for (folder, name, past, object, manifest_of) in waiting {
         let located = Located { object, table: table.clone() };
         let content = match manifest_of {
             Some(len) => Content::Manifest { manifest: located, len },
@@ -201,14 +194,13 @@ async fn histories(changes: &mut Changes, packer: &mut Packer) -> Result<(), Dri
         let bytes = versions.iter().fold(0u64, |sum, version| sum.saturating_add(version.content.len()));
         let count = versions.len() as u64;
         let object = packer.add_object(ObjectKind::History, &history(&versions)?.encode()).await?;
-        waiting.push((Waiting::History { folder, name, versions: count, bytes }, object));
+        waiting.push((folder, name, count, bytes, object));
     }
     if waiting.is_empty() {
         return Ok(());
     }
     let table = packer.flush().await?;
-    for (place, object) in waiting {
-        let Waiting::History { folder, name, versions, bytes } = place else { return Err(unwritten()) };
+    for (folder, name, versions, bytes, object) in waiting {
         let object = Located { object, table: table.clone() };
         let past = Past { newer: Vec::new(), object: Some(Box::new(PastObject { object, versions, bytes })) };
         file_at(changes, folder, &name)?.past = past;

@@ -12,7 +12,7 @@ use crate::error::DriveError;
 use crate::located::FolderNode;
 use crate::objects::Bounds;
 use crate::path::DrivePath;
-use crate::reader::segment_of;
+use crate::reader::segments_of;
 
 /// What a path needs.
 #[derive(Debug)]
@@ -74,17 +74,16 @@ impl Drive {
             |path: &str| if path.is_empty() { format!("{prefix}/") } else { format!("{prefix}{path}") };
         tell(Needs { path: &shown(path), is_file: false, segments: top.table.iter().collect() });
         let first = objects.page(&top.table, &top.object, &Bounds::default()).await?;
-        let mut waiting = vec![(path.to_owned(), first)];
-        while let Some((path, page)) = waiting.pop() {
+        let mut waiting = vec![(path.to_owned(), first, Bounds::default())];
+        while let Some((path, page, bounds)) = waiting.pop() {
             match &page.items {
                 Items::Pages { level, pages } => {
-                    let segments = pages.iter().flat_map(|below| &below.page.extents);
-                    let segments: Result<Vec<&Segment>, DriveError> =
-                        segments.map(|extent| segment_of(&page.table, extent)).collect();
-                    tell(Needs { path: &shown(&path), is_file: false, segments: segments? });
                     for (at, below) in pages.iter().enumerate() {
-                        let bounds = Bounds::default().below(*level, pages, at);
-                        waiting.push((path.clone(), objects.page(&page.table, &below.page, &bounds).await?));
+                        let segments = segments_of(&page.table, &below.page)?;
+                        tell(Needs { path: &shown(&path), is_file: false, segments });
+                        let bounds = bounds.below(*level, pages, at);
+                        let below = objects.page(&page.table, &below.page, &bounds).await?;
+                        waiting.push((path.clone(), below, bounds));
                     }
                 }
                 Items::Entries(entries) => {
@@ -101,14 +100,10 @@ impl Drive {
                         match &entry.node {
                             EntryKind::Folder(folder) => {
                                 let Some(top) = &folder.page else { continue };
-                                let segments: Result<Vec<&Segment>, DriveError> = top
-                                    .extents
-                                    .iter()
-                                    .map(|extent| segment_of(&page.table, extent))
-                                    .collect();
-                                tell(Needs { path: &shown(&below), is_file: false, segments: segments? });
+                                let segments = segments_of(&page.table, top)?;
+                                tell(Needs { path: &shown(&below), is_file: false, segments });
                                 let top = objects.page(&page.table, top, &Bounds::default()).await?;
-                                waiting.push((below, top));
+                                waiting.push((below, top, Bounds::default()));
                             }
                             EntryKind::File(file) => {
                                 self.file(&shown(&below), &page.table, &file.content, tell).await?;
@@ -145,20 +140,12 @@ impl Drive {
         content: &FileContent,
         tell: &mut (impl FnMut(Needs<'_>) + Send),
     ) -> Result<(), DriveError> {
-        let mut segments = Vec::new();
-        let manifest = match content {
-            FileContent::Inline(_) => None,
-            FileContent::Direct(object) => {
-                for extent in &object.extents {
-                    segments.push(segment_of(table, extent)?);
-                }
-                None
-            }
+        let (mut segments, manifest) = match content {
+            FileContent::Inline(_) => (Vec::new(), None),
+            FileContent::Direct(object) => (segments_of(table, object)?, None),
             FileContent::Manifest { manifest, len } => {
-                for extent in &manifest.extents {
-                    segments.push(segment_of(table, extent)?);
-                }
-                Some(self.inner.objects.manifest(table, manifest, *len).await?)
+                let object = self.inner.objects.manifest(table, manifest, *len).await?;
+                (segments_of(table, manifest)?, Some(object))
             }
         };
         segments.extend(manifest.iter().flat_map(|manifest| &manifest.table));

@@ -6,9 +6,7 @@
 
 use std::collections::HashSet;
 
-use commonhold_format::drive::{
-    Attributes, Entry, EntryKind, Items, Name, ObjectRef, Page, TableBuilder, Totals,
-};
+use commonhold_format::drive::{Attributes, EntryKind, Items, Name, ObjectRef, Page, TableBuilder, Totals};
 use commonhold_format::ids::SegmentId;
 use commonhold_format::link::CoverList;
 use commonhold_format::seal::ObjectKind;
@@ -18,7 +16,6 @@ use super::Drive;
 use crate::changes::{SHARES, Seen, Slot, edit};
 use crate::error::DriveError;
 use crate::located::{FolderNode, Kind, Located, Node, Past};
-use crate::objects::Bounds;
 use crate::packer::Packer;
 use crate::path::DrivePath;
 use crate::report::{Info, ListKind};
@@ -206,16 +203,6 @@ impl Drive {
         let work =
             edit(move |changes| Box::pin(async move { Ok(changes.take(SHARES, &key).await?.is_some()) }));
         self.change(None, work).await
-    }
-
-    /// The entry that a share shows, for whoever keeps the drive.
-    pub async fn share_entry(&self, share: &Share) -> Result<Option<Entry>, DriveError> {
-        let Some((segment, root)) = &share.root else { return Ok(None) };
-        let page = self.inner.objects.page(std::slice::from_ref(segment), root, &Bounds::default()).await?;
-        match &page.items {
-            Items::Entries(entries) => Ok(entries.first().cloned()),
-            Items::Pages { .. } => Ok(None),
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use crate::support::*;
-use commonhold_drive::Shown;
+use commonhold_drive::{ListKind, Shown};
 use commonhold_format::drive::Name;
 use commonhold_format::ids::SegmentId;
 use commonhold_format::link::CoverList;
@@ -88,9 +88,10 @@ async fn a_link_to_a_file_has_no_history_and_a_closed_one_keeps_nothing() {
     let (before, shown) = bench.drive.shown(&path("/f")).await.unwrap();
     assert_eq!(before.versions, 1);
     let share = bench.drive.put_share(&name("l"), &path("/f"), Shown::Content, kept("/f")).await.unwrap();
-    let entry = bench.drive.share_entry(&share).await.unwrap().unwrap();
-    let commonhold_format::drive::EntryKind::File(file) = entry.node else { panic!("a file was shared") };
-    assert!(file.history.is_none() && entry.attributes.is_empty());
+    let (segment, root) = share.root.clone().unwrap();
+    let (shows, _) = bench.drive.linked(segment, root).list(&path("/"), None, 10).await.unwrap();
+    assert_eq!((shows.len(), shows[0].kind), (1, ListKind::File));
+    assert!(shows[0].versions == 0 && shows[0].attributes.is_empty());
     bench.store("/f", &noise(80_000, 3)).await;
     assert_ne!(bench.drive.shown(&path("/f")).await.unwrap().1, shown, "the link has to be written anew");
     // What the link shows stays as long as the link does, whatever becomes of the file.
