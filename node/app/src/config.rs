@@ -198,6 +198,8 @@ pub struct OwnerConfig {
     pub keep_versions: u32,
     /// How long what was removed stays in the bin; 0 for until that is emptied.
     pub keep_removed: Span,
+    /// What was read last stays in memory, still sealed, up to this size.
+    pub cache: ByteSize,
 }
 
 impl Default for OwnerConfig {
@@ -211,6 +213,7 @@ impl Default for OwnerConfig {
             hold_microcredits: 0,
             keep_versions: 32,
             keep_removed: Span(30 * DAY_SECONDS),
+            cache: ByteSize(64 << 20),
         }
     }
 }
@@ -401,6 +404,8 @@ hold_microcredits = {hold}
 keep_versions = {keep_versions}
 # How long what was removed stays in the bin; "0 s" for until you empty it.
 keep_removed = "{keep_removed}"
+# What was read last stays in memory, still sealed, up to this size.
+cache = "{cache}"
 
 [gateway]
 # Serve the pages of links, yours and others', to everybody's browsers on this address. Browsers decrypt only
@@ -467,6 +472,7 @@ size = "{journal_size}"
             term = owner.term,
             keep_versions = owner.keep_versions,
             keep_removed = owner.keep_removed,
+            cache = owner.cache,
             gateway_listen = match &gateway.listen {
                 Some(address) => format!("listen = \"{address}\""),
                 None => "# listen = \"127.0.0.1:4780\"".to_owned(),

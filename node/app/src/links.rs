@@ -37,6 +37,8 @@ pub struct Links {
     known: Mutex<HashMap<LinkId, Known>>,
     /// Held while shares are written.
     writing: tokio::sync::Mutex<()>,
+    /// A record could not be announced: all are announced again soon.
+    behind: tokio::sync::Notify,
 }
 
 #[derive(Clone)]
@@ -57,6 +59,7 @@ impl Links {
             deposit_max,
             known: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
+            behind: tokio::sync::Notify::new(),
         }
     }
 
@@ -76,7 +79,15 @@ impl Links {
     async fn look_up(&self, link: LinkId) -> Result<Known, ApiFault> {
         let found = self.net.find(link_key(&link)).await;
         let found = found.map_err(|error| ApiFault::new("unavailable", error.to_string()))?;
-        let bytes = found.ok_or_else(|| ApiFault::not_found("no node knows this link"))?;
+        let Some(bytes) = found else {
+            if !self.net.peers().await.iter().any(|peer| peer.connected) {
+                return Err(ApiFault::new(
+                    "unavailable",
+                    "this node reaches no other one yet: try again soon",
+                ));
+            }
+            return Err(ApiFault::not_found("no node knows this link"));
+        };
         let record = LinkRecord::decode(&bytes)
             .ok()
             .filter(|record| record.id == link)

@@ -294,7 +294,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         config.gateway.link_base(served.gateway_address()),
         config.gateway.drop_max.0,
     ));
-    if config.owner.enabled {
+    {
         let opening = OwnerOpening {
             vault: vault.clone(),
             ledger: ledger.clone(),
@@ -314,7 +314,11 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         if vault.store().is_ok() {
             opening.open().await?;
         }
-        tasks.spawn(opening.run(reported));
+        if config.owner.enabled {
+            tasks.spawn(opening.run(reported));
+        } else {
+            tasks.spawn(async move { opening.opened().await });
+        }
     }
     tasks.spawn(search(directory));
 
@@ -325,7 +329,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         provider: service,
         ledger: ledger.clone(),
         party: party.id(),
-        owner: config.owner.enabled.then_some(owner),
+        owner: config.owner.enabled.then_some(owner.clone()),
         lends: config.provider.enabled,
         url: url.clone(),
         ledger_url,
@@ -349,6 +353,11 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     tracing::info!(node = %net.node(), %url, "ready");
     let served = commonhold_gateway::serve(listener, token, api, stop).await;
     tasks.shutdown().await;
+    if config.owner.enabled
+        && let Some((_, drive)) = owner.get()
+    {
+        announce_last(drive).await;
+    }
     net.shutdown().await;
     blocking(move || plugins.save()).await?;
     if let Err(error) = blocking(move || link.save()).await? {
@@ -446,6 +455,15 @@ async fn republish(drive: Arc<Drive>) {
     }
 }
 
+/// Announces what was changed last, so that other devices see it while this one is off. What cannot be
+/// announced in time is announced after the next start.
+async fn announce_last(drive: &Drive) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    if !matches!(tokio::time::timeout(PATIENCE, drive.announce()).await, Ok(Ok(()))) {
+        tracing::warn!("the drive's newest state is announced after the next start");
+    }
+}
+
 /// Looks for what the owner's other devices have announced.
 async fn look_for_heads(drive: Arc<Drive>) {
     const EVERY: Duration = Duration::from_secs(60);
@@ -522,7 +540,10 @@ impl OwnerOpening {
         ));
         let keys = self.root.drive_keys();
         let heads = Arc::new(DhtHeads { net: self.net.clone(), key: head_key(&keys.drive()) });
-        let options = DriveOptions { versions_max: self.config.keep_versions as usize };
+        let options = DriveOptions {
+            versions_max: self.config.keep_versions as usize,
+            cache_bytes_max: usize::try_from(self.config.cache.0).unwrap_or(usize::MAX),
+        };
         let custody = custody::as_custody(&agent);
         let drive = Drive::open(self.places.drive(), keys, custody, heads, options).await?;
         // Nobody else opens it.
@@ -530,8 +551,9 @@ impl OwnerOpening {
         Ok(())
     }
 
-    /// Runs the owner's half; opens it first when that was not possible yet.
-    async fn run(self, reports: mpsc::Receiver<DamageReport>) {
+    /// Opens it when that was not possible yet. Where no files are kept, it reads what links lead to and
+    /// does nothing by itself.
+    async fn opened(&self) {
         while self.half.get().is_none() {
             tokio::time::sleep(SEARCH_SOON).await;
             if self.vault.store().is_ok()
@@ -541,6 +563,11 @@ impl OwnerOpening {
                 tokio::time::sleep(vault::LOOK_EVERY).await;
             }
         }
+    }
+
+    /// Runs the owner's half.
+    async fn run(self, reports: mpsc::Receiver<DamageReport>) {
+        self.opened().await;
         let Some((agent, drive)) = self.half.get() else { return };
         tokio::join!(
             republish(drive.clone()),

@@ -45,9 +45,9 @@ impl Served {
                 )
             }),
         };
-        let owner = config.owner.enabled;
-        let gateway = bind(config.gateway.listen.filter(|_| owner), "the pages of links", "gateway").await?;
-        let s3 = bind(config.s3.listen.map(|listen| listen.0).filter(|_| owner), "S3", "s3").await?;
+        let gateway = bind(config.gateway.listen, "the pages of links", "gateway").await?;
+        let s3_listen = config.s3.listen.map(|listen| listen.0).filter(|_| config.owner.enabled);
+        let s3 = bind(s3_listen, "S3", "s3").await?;
         let url = |listener: &Option<TcpListener>| -> Result<Option<String>> {
             listener.as_ref().map(|it| Ok(format!("http://{}", it.local_addr()?))).transpose()
         };

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-use common::{Devnet, PROGRAM, noise, signal, until};
+use common::{Devnet, Node, PROGRAM, api_of, noise, signal, until};
+use commonhold_format::link::LinkRecord;
 use serde_json::Value;
 
 fn devnet(temp: &Path) -> Devnet {
@@ -274,4 +275,59 @@ fn links_and_keys_are_made_and_taken_back() {
     assert!(listed.contains("backup") && !listed.contains(key["secret_key"].as_str().unwrap()));
     net.ok(&["s3", "key", "remove", key["access_key"].as_str().unwrap()]);
     assert_eq!(net.json(&["s3"])["keys"], serde_json::json!([]));
+}
+
+#[test]
+fn a_node_that_keeps_no_files_serves_links_of_others() {
+    let temp = tempfile::tempdir().unwrap();
+    let net = devnet(temp.path());
+    let file = temp.path().join("film");
+    let bytes = noise(3 << 20, 9);
+    fs::write(&file, &bytes).unwrap();
+    net.ok(&["put", text(&file)]);
+    let link = net.json(&["share", "/film"])["link"].as_str().unwrap().to_owned();
+
+    let status = api_of(&net.description["nodes"][0], "status");
+    let bootstrap = status["addresses"][0].as_str().unwrap();
+    let mut node = Node::init(&temp.path().join("gateway"), &["--bootstrap", bootstrap]);
+    let file = node.dir.join("commonhold.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let config = config
+        .replace("# listen = \"127.0.0.1:4780\"", "listen = \"127.0.0.1:0\"")
+        .replace("[owner]\n# Keep files through this node?\nenabled = true", "[owner]\nenabled = false");
+    assert!(config.contains("enabled = false"));
+    fs::write(&file, config).unwrap();
+    node.up();
+    assert!(node.refused(&["ls"]).contains("keeps no files"));
+
+    // Whoever sits at it opens the link from the command line …
+    let out = temp.path().join("out");
+    until("the new node knows enough of the others", || {
+        let mut open = Command::new(PROGRAM)
+            .arg("--data-dir")
+            .arg(&node.dir)
+            .args(["open", "-", text(&out)])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        open.stdin.take().unwrap().write_all(format!("{link}\n").as_bytes()).unwrap();
+        open.wait().unwrap().success()
+    });
+    assert!(fs::read(&out).unwrap() == bytes);
+    // … and anybody is given its record and page.
+    let gateway = node.status()["gateway"].as_str().unwrap().to_owned();
+    let host = gateway.trim_start_matches("http://");
+    let id = link.split("/s/").nth(1).unwrap().split('#').next().unwrap();
+    let asked = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(host).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}");
+        let body = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap() + 4;
+        answer.split_off(body)
+    };
+    assert!(asked(&format!("/s/{id}")).to_ascii_lowercase().starts_with(b"<!doctype html>"));
+    let record = asked(&format!("/s/{id}/record"));
+    assert_eq!(LinkRecord::decode(&record).unwrap().id.to_string(), id);
 }

@@ -43,16 +43,20 @@ pub struct Drive {
     inner: Arc<Inner>,
 }
 
-/// What a drive keeps beyond what is in it.
+/// What a drive keeps beyond what is in it, and at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DriveOptions {
     /// Most earlier versions of a file. 0 keeps none.
     pub versions_max: usize,
+    /// Ciphertext of decoded segments that stays in memory, bytes: neighbours in a folder lie in the same
+    /// segment, and so do the ranges of a file that somebody plays or reads piece by piece. The segment that
+    /// was read last stays in any case.
+    pub cache_bytes_max: usize,
 }
 
 impl Default for DriveOptions {
     fn default() -> Self {
-        Self { versions_max: 32 }
+        Self { versions_max: 32, cache_bytes_max: 64 << 20 }
     }
 }
 
@@ -128,6 +132,14 @@ impl Drive {
             self.inner.sweep().await?;
         }
         Ok(announced)
+    }
+
+    /// Announces the current head if it was not yet: what a device does before it stops.
+    ///
+    /// # Errors
+    /// A sentence when nobody took it; it is announced after the next start.
+    pub async fn announce(&self) -> Result<(), String> {
+        self.inner.announce().await
     }
 
     /// Gives up another history, so that what only it needs can be deleted. False when there is

@@ -24,10 +24,8 @@ use crate::error::DriveError;
 use crate::keeper::lock;
 use crate::meter::{Meter, Stage};
 
-/// Ciphertext of decoded segments that are kept at hand: neighbours in a folder lie in the same segment,
-/// and so do the ranges of a file that somebody plays or reads piece by piece.
-pub(crate) const CACHE_BYTES_MAX: usize = 64 << 20;
-/// The same for one operation that asks a provider of its own choice first.
+/// Ciphertext of decoded segments that is kept at hand for one operation that asks a provider of its own
+/// choice first.
 pub(crate) const OWN_CACHE_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of a record's tag.

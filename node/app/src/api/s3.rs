@@ -49,16 +49,10 @@ impl Lookup for S3Keys {
 
 impl ReadLinkApi for Api {
     fn list_link(&self, request: LinkRequest) -> Answer<'_, Listing> {
-        Box::pin(async move {
-            self.owner()?;
-            self.links.list(request).await
-        })
+        Box::pin(self.links.list(request))
     }
 
     fn link_archive(&self, request: LinkRequest) -> Answer<'_, ArchiveReader> {
-        Box::pin(async move {
-            self.owner()?;
-            self.links.archive(request).await
-        })
+        Box::pin(self.links.archive(request))
     }
 }

@@ -212,8 +212,8 @@ impl std::str::FromStr for ByteRange {
 /// Flags of `open`.
 #[derive(Debug, Args)]
 pub struct Open {
-    /// The link. Without it, it is read from the terminal or from standard input, so that nobody else on
-    /// this machine sees it in the list of processes.
+    /// The link. Without it, or with `-`, it is read from the terminal or from standard input, so that
+    /// nobody else on this machine sees it in the list of processes.
     pub link: Option<String>,
     /// Where to write it: a new path, or a folder that exists to put it into.
     #[arg(default_value = ".")]

@@ -173,8 +173,8 @@ impl Links {
         let what = if request.drop_box { Shown::Name } else { Shown::Content };
         let share = drive.put_share(&name, &path, what, attributes.clone()).await.map_err(drive_fault)?;
         let given = Given { name, keys, attributes, share };
-        self.announce(&given).await?;
-        Ok(given.view())
+        let problem = self.announce(&given).await?;
+        Ok(ShareView { problem, ..given.view() })
     }
 
     /// Takes a link back, by its id or the first digits of it.
@@ -194,12 +194,12 @@ impl Links {
             (Some(_), Some(_)) => return Err(ApiFault::invalid("several links begin with these digits")),
         };
         let view = given.view();
-        self.close(drive, given, REVOKED).await?;
-        Ok(view)
+        let problem = self.close(drive, given, REVOKED).await?;
+        Ok(ShareView { problem, ..view })
     }
 
-    /// Writes a link's record as revoked, and says why in the drive.
-    async fn close(&self, drive: &Drive, mut given: Given, state: &str) -> Result<(), ApiFault> {
+    /// Writes a link's record as revoked, and says why in the drive. Answers as [`Self::announce`].
+    async fn close(&self, drive: &Drive, mut given: Given, state: &str) -> Result<Option<String>, ApiFault> {
         let sequence = given.number(SEQUENCE) + 1;
         given.attributes.insert(SEQUENCE.to_owned(), sequence.to_string());
         given.attributes.insert(STATE.to_owned(), state.to_owned());
@@ -208,17 +208,17 @@ impl Links {
         self.announce(&given).await
     }
 
-    /// Writes a link's record and announces it.
-    async fn announce(&self, given: &Given) -> Result<(), ApiFault> {
+    /// Writes a link's record and announces it. Answers what is wrong when nobody took it: the share stands
+    /// in the drive all the same, and [`Self::follow_forever`] goes on trying.
+    async fn announce(&self, given: &Given) -> Result<Option<String>, ApiFault> {
         let record = self.record_of(given)?;
         let (key, bytes) = (link_key(&record.id), record.encode());
         self.remember(record);
-        self.net.publish(key, bytes).await.map_err(|error| {
-            ApiFault::new(
-                "unavailable",
-                format!("the link could not be announced yet ({error}); this node goes on trying"),
-            )
-        })
+        let Err(error) = self.net.publish(key, bytes).await else { return Ok(None) };
+        self.behind.notify_one();
+        Ok(Some(format!(
+            "others do not know of it yet, because it could not be announced ({error}); this node goes on trying"
+        )))
     }
 
     fn record_of(&self, given: &Given) -> Result<LinkRecord, ApiFault> {
@@ -291,7 +291,7 @@ impl Links {
         loop {
             if let Err(error) = self.follow(&drive, renew).await {
                 tracing::warn!(%error, "links could not be brought up to date; trying again");
-                tokio::time::sleep(FOLLOW * 20).await;
+                self.behind.notify_one();
             }
             renew = tokio::select! {
                 changed = changes.changed() => {
@@ -301,6 +301,10 @@ impl Links {
                     tokio::time::sleep(FOLLOW).await;
                     changes.mark_unchanged();
                     false
+                }
+                () = self.behind.notified() => {
+                    tokio::time::sleep(FOLLOW * 20).await;
+                    true
                 }
                 () = tokio::time::sleep(RENEW) => true,
             };

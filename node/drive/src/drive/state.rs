@@ -27,7 +27,7 @@ use crate::located::{FolderNode, Located};
 use crate::meter::Stage;
 use crate::objects::Objects;
 use crate::packer::{Packer, random};
-use crate::reader::{CACHE_BYTES_MAX, Segments};
+use crate::reader::Segments;
 use crate::uploads::Uploads;
 use crate::write;
 
@@ -127,7 +127,7 @@ impl Inner {
         let (heads, uploads, keys) = tokio::task::spawn_blocking(opening).await.map_err(stopped)??;
         Ok(Arc::new(Self {
             keys,
-            objects: Objects::new(Segments::new(custody.clone(), None, CACHE_BYTES_MAX)),
+            objects: Objects::new(Segments::new(custody.clone(), None, options.cache_bytes_max)),
             keeper: Keeper::new(custody),
             board,
             options,

@@ -23,8 +23,8 @@ const LINK_LEN_MAX: u64 = 4096;
 pub async fn open(client: &Client, flags: Open, json: bool) -> Result<()> {
     let Open { link, dest, list, path, password } = flags;
     let link = match link {
-        Some(link) => link,
-        None => asked("link: ")?,
+        Some(link) if link != "-" => link,
+        _ => asked("link: ")?,
     };
     let mut request =
         LinkRequest { link: link.trim().to_owned(), path, limit: Some(LIST_MAX), ..Default::default() };
