@@ -334,6 +334,7 @@ impl Api {
         problems.extend(self.provider.damage.problem());
         problems.extend(self.witness.problems());
         problems.extend(self.plugins.problems());
+        problems.extend(self.links.problem());
         if let Some(creditor) = self.creditor.clone() {
             problems.extend(blocking(move || creditor.problems()).await?);
         }

@@ -104,6 +104,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<drive::S3>,
     },
+    /// Say which links this node's gateway does not serve.
+    #[command(subcommand)]
+    Gateway(Gateway),
     /// List the nodes that the running node knows.
     Peers,
     /// Challenge providers to prove that they hold what they signed for.
@@ -218,6 +221,26 @@ pub enum Repair {
         #[arg(long, value_name = "DURATION")]
         absent_after: Option<crate::config::Span>,
     },
+}
+
+/// `gateway …`
+#[derive(Debug, Subcommand)]
+pub enum Gateway {
+    /// Serve a link to nobody any more.
+    Block {
+        /// The link or its id. What stands behind a # sign is neither needed nor kept.
+        link: String,
+        /// Why, for yourself.
+        #[arg(long, default_value = "")]
+        remark: String,
+    },
+    /// Serve a link again.
+    Unblock {
+        /// The link or its id.
+        link: String,
+    },
+    /// List the links that are not served.
+    Blocked,
 }
 
 /// `store …`

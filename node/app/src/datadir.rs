@@ -141,6 +141,11 @@ impl Places {
         self.0.join("traffic.toml")
     }
 
+    /// Links that this node's gateway does not serve.
+    pub fn blocked_links(&self) -> PathBuf {
+        self.0.join("blocked-links")
+    }
+
     /// The drive's folder.
     pub fn drive(&self) -> PathBuf {
         self.0.join("drive")

@@ -4,6 +4,7 @@
 //! are written anew when that changes and renewed while they are open. Nobody is served a segment that the
 //! link's own record does not cover. Secrets stand in the answer to their owner and nowhere else.
 
+pub mod blocked;
 mod give;
 mod serve;
 
@@ -19,6 +20,7 @@ use commonhold_net::Net;
 
 use crate::api::OwnerHalf;
 use crate::clock::unix_seconds;
+use blocked::Blocked;
 
 /// How long a record that was found is used before it is looked for again.
 const FRESH: Duration = Duration::from_secs(30);
@@ -39,6 +41,8 @@ pub struct Links {
     writing: tokio::sync::Mutex<()>,
     /// A record could not be announced: all are announced again soon.
     behind: tokio::sync::Notify,
+    /// What this node's gateway does not serve.
+    blocked: Blocked,
 }
 
 #[derive(Clone)]
@@ -50,7 +54,14 @@ struct Known {
 
 impl Links {
     /// Links of the owner of `root`, through `owner`'s half once that is open.
-    pub fn new(net: Net, root: Arc<RootSecret>, owner: OwnerHalf, base: String, deposit_max: u64) -> Self {
+    pub fn new(
+        net: Net,
+        root: Arc<RootSecret>,
+        owner: OwnerHalf,
+        base: String,
+        deposit_max: u64,
+        blocked: Blocked,
+    ) -> Self {
         Self {
             net,
             root,
@@ -60,7 +71,21 @@ impl Links {
             known: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             behind: tokio::sync::Notify::new(),
+            blocked,
         }
+    }
+
+    /// What the operator should know.
+    pub fn problem(&self) -> Option<String> {
+        self.blocked.problem()
+    }
+
+    /// Refuses what the gateway's operator does not want served.
+    fn serves(&self, link: &LinkId) -> Result<(), ApiFault> {
+        if self.blocked.contains(link) {
+            return Err(ApiFault::new("blocked", "the operator of this node does not serve this link"));
+        }
+        Ok(())
     }
 
     /// The newest record of a link that can be found and used now.

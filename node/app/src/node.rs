@@ -36,6 +36,7 @@ use crate::hourly::Hourly;
 use crate::journal::Journal;
 use crate::link::Link;
 use crate::links::Links;
+use crate::links::blocked::Blocked;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
 use crate::plugins::{self, Plugins};
@@ -293,6 +294,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         owner.clone(),
         config.gateway.link_base(served.gateway_address()),
         config.gateway.drop_max.0,
+        Blocked::new(places.blocked_links()),
     ));
     {
         let opening = OwnerOpening {

@@ -277,6 +277,15 @@ fn links_and_keys_are_made_and_taken_back() {
     assert_eq!(net.json(&["s3"])["keys"], serde_json::json!([]));
 }
 
+/// What a server answers, head and body.
+fn answer(host: &str, path: &str) -> Vec<u8> {
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn a_node_that_keeps_no_files_serves_links_of_others() {
     let temp = tempfile::tempdir().unwrap();
@@ -319,10 +328,7 @@ fn a_node_that_keeps_no_files_serves_links_of_others() {
     let host = gateway.trim_start_matches("http://");
     let id = link.split("/s/").nth(1).unwrap().split('#').next().unwrap();
     let asked = |path: &str| {
-        let mut stream = std::net::TcpStream::connect(host).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+        let mut answer = answer(host, path);
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}");
         let body = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap() + 4;
         answer.split_off(body)
@@ -330,4 +336,17 @@ fn a_node_that_keeps_no_files_serves_links_of_others() {
     assert!(asked(&format!("/s/{id}")).to_ascii_lowercase().starts_with(b"<!doctype html>"));
     let record = asked(&format!("/s/{id}/record"));
     assert_eq!(LinkRecord::decode(&record).unwrap().id.to_string(), id);
+
+    // Its operator blocks the link: nobody is given anything of it here, until that is taken back.
+    node.ok(&["gateway", "block", &link, "--remark", "a notice"]);
+    until("the link is blocked", || answer(host, &format!("/s/{id}/record")).starts_with(b"HTTP/1.1 451"));
+    let blocked = node.json(&["gateway", "blocked"]);
+    assert_eq!(
+        (&blocked["links"][0]["id"], &blocked["links"][0]["remark"]),
+        (&id.into(), &"a notice".into())
+    );
+    node.ok(&["gateway", "unblock", id]);
+    until("the link is served again", || {
+        answer(host, &format!("/s/{id}/record")).starts_with(b"HTTP/1.1 200")
+    });
 }

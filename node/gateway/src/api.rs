@@ -143,6 +143,7 @@ impl ApiFault {
             "foreign_origin" | "forbidden" | "password" => StatusCode::FORBIDDEN,
             "not_found" => StatusCode::NOT_FOUND,
             "gone" => StatusCode::GONE,
+            "blocked" => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             "precondition" => StatusCode::PRECONDITION_FAILED,
             "range" => StatusCode::RANGE_NOT_SATISFIABLE,
             "over_budget" => StatusCode::TOO_MANY_REQUESTS,

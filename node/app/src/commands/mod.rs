@@ -3,6 +3,7 @@
 
 mod audit;
 mod drive;
+mod gateway;
 mod ledger;
 mod plugin;
 mod proofs;
@@ -66,6 +67,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Open(flags) => drive::open(&connect(dir)?, flags, json).await,
         Command::Drive(command) => drive::drive(&connect(dir)?, command, json).await,
         Command::S3 { command } => drive::s3(&connect(dir)?, command, json).await,
+        Command::Gateway(command) => gateway::run(dir, command, json),
         Command::Peers => peers(&connect(dir)?, json).await,
         Command::Audit(command) => audit::run(dir, command, json).await,
         Command::Repair(cli::Repair::Now { absent_after }) => {

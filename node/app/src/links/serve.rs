@@ -101,6 +101,7 @@ impl Links {
     }
 
     async fn take(&self, link: LinkId, len: u64, mut sealed: ArchiveReader) -> Result<(), ApiFault> {
+        self.serves(&link)?;
         let drive = self.drive()?.clone();
         let (keys, folder) = self
             .drop_box(&drive, link)
@@ -200,12 +201,16 @@ async fn free_path(drive: &Drive, folder: &DrivePath, name: &Name) -> Result<Dri
 
 impl LinkApi for Links {
     fn record(&self, link: commonhold_gateway::LinkId) -> Answer<'_, Vec<u8>> {
-        Box::pin(async move { Ok(self.usable(LinkId(link)).await?.record.encode()) })
+        Box::pin(async move {
+            self.serves(&LinkId(link))?;
+            Ok(self.usable(LinkId(link)).await?.record.encode())
+        })
     }
 
     fn segment(&self, link: commonhold_gateway::LinkId, segment: Vec<u8>) -> Answer<'_, Bytes> {
         Box::pin(async move {
             let link = LinkId(link);
+            self.serves(&link)?;
             if segment.len() > SEGMENT_LEN_MAX {
                 return Err(ApiFault::invalid("the segment's description is too long"));
             }

@@ -13,6 +13,7 @@ const WORDS = {
   gone: ['This link is no longer open', 'It has expired, or its owner has taken it back. Ask them for a new one.', { icon: 'clock' }],
   revoked: ['This link was taken back', 'Its owner has closed it. Ask them for a new one.', { icon: 'unlink' }],
   expired: ['This link has expired', 'Its time is over. Ask its owner for a new one.', { icon: 'clock' }],
+  blocked: ['This node does not serve this link', 'Its operator has blocked it. What it shows lies with other nodes: open the link through one of these, or with the program:', { command: true, icon: 'unlink' }],
   unavailable: ['Not enough providers can be reached', 'The pieces of this file lie with several providers, and too many of them are away. Nothing is lost: try again later.', { retry: true }],
   busy: ['This node is busy', 'Much was drawn through this link or from your address of late. Wait a little and try again.', { retry: true, icon: 'clock' }],
   offline: ['The node does not answer', 'Your connection or the node is down. Check your connection and try again.', { retry: true }],

@@ -20,7 +20,7 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** The word for a status that is not 200, with what the gateway said. */
 export async function fault(response) {
-  const words = { 404: 'not-found', 403: 'forbidden', 409: 'no-drop-box', 410: 'gone', 413: 'too-large-here', 429: 'busy', 503: 'unavailable', 507: 'full' };
+  const words = { 404: 'not-found', 403: 'forbidden', 409: 'no-drop-box', 410: 'gone', 413: 'too-large-here', 429: 'busy', 451: 'blocked', 503: 'unavailable', 507: 'full' };
   const text = await response.text().catch(() => '');
   let said;
   try {
