@@ -10,8 +10,10 @@ use std::collections::HashSet;
 use commonhold_format::drive::Name;
 
 use super::Drive;
-use super::files::{PATH_ATTRIBUTE, id_of, succeed};
+use super::bin::PATH_ATTRIBUTE;
+use super::reading::id_of;
 use super::state::roots;
+use super::storing::succeed;
 use super::{bin, stopped};
 use crate::changes::{BIN, Changes, FILES, SHARES, Seen, Slot, edit};
 use crate::error::DriveError;

@@ -7,8 +7,8 @@ use std::ops::Range;
 use commonhold_format::drive::{Attributes, DIRECT_EXTENTS_MAX};
 use tokio::io::AsyncRead;
 
-use super::files::NewFile;
 use super::state::now_ms;
+use super::storing::NewFile;
 use super::{Drive, OnlyIf, Replaced};
 use crate::error::DriveError;
 use crate::hashed::Hashed;
