@@ -141,11 +141,24 @@ impl Drive {
         content: Content,
         pending: Option<Arc<Pending>>,
     ) -> Result<Info, DriveError> {
+        self.take_place_if(file, content, pending, || Ok(())).await
+    }
+
+    /// The same if `holds` finds no fault when it is the file's turn. Nothing is swept from then until the
+    /// file has its place.
+    pub(super) async fn take_place_if(
+        &self,
+        file: NewFile,
+        content: Content,
+        pending: Option<Arc<Pending>>,
+        holds: impl FnOnce() -> Result<(), DriveError> + Send + 'static,
+    ) -> Result<Info, DriveError> {
         let path = file.path.clone();
         let (len, executable, attributes) = (file.len, file.executable, file.attributes.clone());
         let keep = self.inner.options.versions_max > 0 && file.replaced == Replaced::Kept;
         let work = edit(move |changes| {
             Box::pin(async move {
+                holds()?;
                 let name = file.path.name().cloned().ok_or_else(|| exists(&file.path, "folder", "file"))?;
                 let above = file.path.parent().unwrap_or_default();
                 let folder = changes.folder_made(FILES, &above).await?;
