@@ -13,6 +13,7 @@ mod drive;
 mod files;
 mod ledger;
 mod plugins;
+mod shares;
 mod status;
 mod store;
 
@@ -33,6 +34,7 @@ pub use self::plugins::{
     InstallOptions, PLUGIN_CONFIG_LEN_MAX, PLUGIN_LEN_MAX, PluginChanged, PluginInstalled, PluginLine,
     PluginMetrics, PluginReloadRequest, PluginSetRequest, PluginView, PluginsView, PolicyView,
 };
+pub use self::shares::{LinkRequest, PASSWORD_LEN_MAX, ShareRequest, ShareView, SharesView};
 pub use self::status::{Peer, Role, Status, TrafficStatus};
 pub use self::store::{Finding, ScrubStatus, Storage, StoreCheck, StoreCompaction, StoreScrub};
 
