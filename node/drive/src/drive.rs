@@ -5,14 +5,16 @@
 
 mod archives;
 mod bin;
-mod files;
 mod history;
 mod linked;
 mod merge;
+mod moving;
 mod parts;
+mod reading;
 mod redundancy;
 mod share;
 mod state;
+mod storing;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -20,18 +22,21 @@ use std::sync::Arc;
 
 use commonhold_format::ids::SegmentId;
 use commonhold_format::keys::DriveKeys;
+use futures::future::BoxFuture;
 
+use crate::changes::Changes;
 use crate::custody::{Custody, HeadBoard};
 use crate::error::DriveError;
 use crate::heads::OpenHead;
-use crate::keeper::lock;
+use crate::keeper::{Pending, lock};
 use crate::report::{DriveStatus, Fork};
-pub use files::{NewFile, OnlyIf, OpenFile, Replaced};
 pub use linked::Linked;
 pub use parts::Complete;
+pub use reading::OpenFile;
 pub use redundancy::Needs;
 pub use share::{Share, Shown};
 use state::{Inner, stopped};
+pub use storing::{NewFile, OnlyIf, Replaced};
 
 /// An owner's files. Cheap to clone; all clones are one drive.
 ///
@@ -151,6 +156,25 @@ impl Drive {
             self.inner.keeper.mark_litter();
         }
         Ok(forgotten)
+    }
+
+    /// Makes one change and lets what follows from it happen in the background.
+    async fn change<T: Send + 'static>(
+        &self,
+        pending: Option<Arc<Pending>>,
+        work: impl for<'a> FnOnce(&'a mut Changes) -> BoxFuture<'a, Result<T, DriveError>> + Send + 'static,
+    ) -> Result<T, DriveError> {
+        self.inner.search_if_new().await;
+        match self.inner.commit(pending, work).await {
+            Ok((done, _)) => {
+                self.inner.settle_later();
+                Ok(done)
+            }
+            Err(error) => {
+                self.inner.sweep_later();
+                Err(error)
+            }
+        }
     }
 
     /// Tells whenever the head of this drive is another one: its sequence.

@@ -105,8 +105,8 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    /// Reads what was noted. An upload that cannot be read is left out and told in the log: its parts are
-    /// lost, the drive is not. Blocking.
+    /// Reads what was noted. What cannot be read is left out and told in the log: a part has to be sent again,
+    /// or the whole upload, and the drive is not lost. Blocking.
     pub(crate) fn open(dir: &Path) -> Result<Self, DriveError> {
         let dir = dir.join("uploads");
         fs::create_dir_all(&dir).map_err(|error| DriveError::io(&dir, error))?;
@@ -121,7 +121,10 @@ impl Uploads {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an upload that was begun cannot be gone on with");
-                    let _ = fs::remove_dir_all(&path);
+                    // It may be the disk alone that does not answer now.
+                    if matches!(error, DriveError::Damaged { .. }) || !path.join(META).exists() {
+                        let _ = fs::remove_dir_all(&path);
+                    }
                 }
             }
         }
@@ -332,17 +335,22 @@ fn read_upload(folder: &Path) -> Result<Upload, DriveError> {
         let file = entry.map_err(|error| DriveError::io(folder, error))?.path();
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let Some(number) = name.parse::<u32>().ok().filter(|_| name.len() == 5) else { continue };
-        let (entry, table) = read_note(&file)?;
-        let EntryKind::File(File { content: FileContent::Direct(object), .. }) = &entry.node else {
-            return Err(damaged("a part of it is none"));
-        };
-        let md5 = entry.attributes.get(MD5_ATTRIBUTE).and_then(|text| UploadId::parse(text));
-        let md5 = md5.ok_or_else(|| damaged("a part of it has no hash"))?.0;
-        let info = PartInfo { bytes: object.len, md5, stored_ms: entry.modified_ms };
-        parts.insert(
-            number,
-            Part { info, content: Located { object: object.clone(), table: Arc::new(table) } },
-        );
+        match read_part(&file) {
+            Ok(part) => drop(parts.insert(number, part)),
+            Err(error) => tracing::warn!(%error, "a part of an upload has to be sent again"),
+        }
     }
     Ok(Upload { path, begun_ms: meta.modified_ms, attributes: meta.attributes, parts })
+}
+
+fn read_part(file: &Path) -> Result<Part, DriveError> {
+    let damaged = |why: &str| DriveError::damaged(file.display().to_string(), why);
+    let (entry, table) = read_note(file)?;
+    let EntryKind::File(File { content: FileContent::Direct(object), .. }) = &entry.node else {
+        return Err(damaged("it is no part"));
+    };
+    let md5 = entry.attributes.get(MD5_ATTRIBUTE).and_then(|text| UploadId::parse(text));
+    let md5 = md5.ok_or_else(|| damaged("it has no hash"))?.0;
+    let info = PartInfo { bytes: object.len, md5, stored_ms: entry.modified_ms };
+    Ok(Part { info, content: Located { object: object.clone(), table: Arc::new(table) } })
 }

@@ -21,7 +21,7 @@ use commonhold_format::statement::{Capability, is_policy_name};
 use futures::future::BoxFuture;
 
 use crate::api::ApiFault;
-use crate::routes::{Answer, Calls, NoQuery, Params, Shared, body, parsed};
+use crate::routes::{Answer, Calls, NoQuery, Params, Said, Shared, body, parsed};
 use crate::upload;
 
 /// How a plugin is installed, checked.
@@ -127,8 +127,7 @@ async fn enable(
 ) -> Answer<PluginChanged> {
     let name = plugin_name(name)?;
     let PluginSetRequest { config } = body(request).await?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.enable_plugin(name, config).await }).await
+    calls.change(|api| async move { api.enable_plugin(name, config).await }).await
 }
 
 async fn disable(
@@ -138,8 +137,7 @@ async fn disable(
 ) -> Answer<PluginChanged> {
     let name = plugin_name(name)?;
     let named = name.parse().map_or(Named::Plugin(name), Named::Kind);
-    let api = calls.api.clone();
-    calls.complete(async move { api.disable_plugin(named).await }).await
+    calls.change(|api| async move { api.disable_plugin(named).await }).await
 }
 
 async fn set(
@@ -150,8 +148,7 @@ async fn set(
 ) -> Answer<PluginChanged> {
     let name = plugin_name(name)?;
     let PluginSetRequest { config } = body(request).await?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.set_plugin(name, config).await }).await
+    calls.change(|api| async move { api.set_plugin(name, config).await }).await
 }
 
 async fn remove(
@@ -160,19 +157,15 @@ async fn remove(
     Params(NoQuery {}): Params<NoQuery>,
 ) -> Answer<PluginChanged> {
     let name = plugin_name(name)?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.remove_plugin(name).await }).await
+    calls.change(|api| async move { api.remove_plugin(name).await }).await
 }
 
 async fn reload(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(PluginReloadRequest { name }): Said<PluginReloadRequest>,
 ) -> Answer<PluginChanged> {
-    let PluginReloadRequest { name } = body(request).await?;
     let name = name.map(strict_name).transpose()?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.reload_plugins(name).await }).await
+    calls.change(|api| async move { api.reload_plugins(name).await }).await
 }
 
 fn checked(options: InstallOptions) -> Result<Install, ApiFault> {

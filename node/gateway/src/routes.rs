@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -59,6 +59,17 @@ pub(crate) type Answer<T> = Result<Json<T>, ApiFault>;
 pub(crate) type Shared = State<Arc<Calls>>;
 
 impl Calls {
+    /// [`Calls::complete`] for a change of the node's.
+    pub(crate) async fn change<T: Send + 'static, F>(
+        &self,
+        call: impl FnOnce(Arc<dyn NodeApi>) -> F,
+    ) -> Answer<T>
+    where
+        F: Future<Output = Result<T, ApiFault>> + Send + 'static,
+    {
+        self.complete(call(self.api.clone())).await
+    }
+
     /// Runs a change to its end even when its client goes away: half of an audit or a removal is
     /// worse than one that nobody waits for.
     pub(crate) async fn complete<T: Send + 'static>(
@@ -164,6 +175,19 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
+/// A JSON body, of a request without a query.
+pub(crate) struct Said<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Said<T> {
+    type Rejection = ApiFault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiFault> {
+        let (mut parts, rest) = request.into_parts();
+        let Params(NoQuery {}) = Params::from_request_parts(&mut parts, state).await?;
+        body(Request::from_parts(parts, rest)).await.map(Self)
+    }
+}
+
 /// Is every `%` followed by two digits, and do the bytes make up UTF-8?
 fn is_utf8_once_decoded(query: &str) -> bool {
     let mut decoded = Vec::with_capacity(query.len());
@@ -199,8 +223,7 @@ async fn put_archive(
     let to = bounded("to", to)?;
     let name = r#as.map(|name| bounded("as", name)).transpose()?;
     let archive = upload::reader(request.into_body(), STALL_MAX);
-    let api = calls.api.clone();
-    calls.complete(async move { api.put(to, name, archive).await }).await
+    calls.change(|api| async move { api.put(to, name, archive).await }).await
 }
 
 async fn get_archive(State(calls): Shared, Params(query): Params<GetQuery>) -> Result<Response, ApiFault> {
@@ -228,24 +251,18 @@ pub(crate) async fn archive_answer(archive: ArchiveReader) -> Result<Response, A
 
 async fn audits(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(AuditRequest { provider, nonce }): Said<AuditRequest>,
 ) -> Answer<AuditReport> {
-    let AuditRequest { provider, nonce } = body(request).await?;
     let provider = provider.map(|provider| parsed("provider", &provider)).transpose()?;
     let nonce = nonce.map(|nonce| bytes_32("the nonce", &nonce)).transpose()?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.audit(provider, nonce).await }).await
+    calls.change(|api| async move { api.audit(provider, nonce).await }).await
 }
 
 async fn repair(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(RepairRequest { absent_after_seconds }): Said<RepairRequest>,
 ) -> Answer<RepairReport> {
-    let RepairRequest { absent_after_seconds } = body(request).await?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.repair(absent_after_seconds).await }).await
+    calls.change(|api| async move { api.repair(absent_after_seconds).await }).await
 }
 
 async fn credit(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<CreditView> {
@@ -254,27 +271,23 @@ async fn credit(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> An
 
 async fn payments(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(PaymentRequest { payer, microcredits, reference, node }): Said<PaymentRequest>,
 ) -> Answer<SignedView> {
-    let PaymentRequest { payer, microcredits, reference, node } = body(request).await?;
     let payer: PartyId = parsed("payer", &payer)?;
     let reference = reference.map(|it| bytes_32("the reference", &it)).transpose()?;
     let node = node.map(|node| parsed("node", &node)).transpose()?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.acknowledge(payer, microcredits, reference, node).await }).await
+    calls.change(|api| async move { api.acknowledge(payer, microcredits, reference, node).await }).await
 }
 
 async fn trust(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(TrustRequest { creditor, debtor, limit_microcredits, seconds, node }): Said<TrustRequest>,
 ) -> Answer<SignedView> {
-    let TrustRequest { creditor, debtor, limit_microcredits, seconds, node } = body(request).await?;
     let (creditor, debtor): (PartyId, PartyId) = (parsed("creditor", &creditor)?, parsed("debtor", &debtor)?);
     let node = node.map(|node| parsed("node", &node)).transpose()?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.trust(creditor, debtor, limit_microcredits, seconds, node).await }).await
+    calls
+        .change(|api| async move { api.trust(creditor, debtor, limit_microcredits, seconds, node).await })
+        .await
 }
 
 async fn check_store(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<StoreCheck> {

@@ -251,6 +251,18 @@ async fn share_pages_in_a_browser() {
     let terms = Terms { drop_box: true, ..open() };
     let (box_id, drop_box) =
         owner.share_with(&box_keys, &owner.folder("Applications", vec![]), &terms, &base);
+    // A box for whose record a node gives that of a box with a key of its own, as it is and under the id of the
+    // one that was asked for.
+    let [foreign_box, renamed_box] = [false, true].map(|renamed| {
+        let inbox = owner.folder("Applications", vec![]);
+        let keys = owner.keys();
+        let mut record = owner.record(&owner.keys(), &inbox, &terms).encode();
+        if renamed {
+            record[1..33].copy_from_slice(&keys.id().0);
+        }
+        let terms = Terms { malice: Some(Malice::Records(vec![record])), drop_box: true, ..open() };
+        owner.share_with(&keys, &inbox, &terms, &base).1
+    });
     let wrong_secret = {
         let url = owner.share(&file, &open(), &base);
         let other = owner.share(&file, &open(), &base);
@@ -274,9 +286,11 @@ async fn share_pages_in_a_browser() {
         "over": owner.share(&file, &Terms { expires: now() - 5, ..open() }, &base),
         "older": older,
         "refused": {
-            "another link's record": [others, "The node answered with another link"],
-            "a revoked record": [revoked, "This link was taken back"],
-            "an expired record": [expired, "This link has expired"],
+            "attack 6, the record of a box with another key": [foreign_box, "The node answered with another link"],
+            "attack 6, the same under the box's own id": [renamed_box, "The record of this link is forged"],
+            "attack 20, another link's record": [others, "The node answered with another link"],
+            "attack 22, a revoked record": [revoked, "This link was taken back"],
+            "attack 22, an expired record": [expired, "This link has expired"],
             "the link segment, altered in the cover list": [bad(Malice::FlipLinkSegment(1)), "not what was shared"],
             "the link segment, altered in the root": [bad(Malice::FlipLinkSegment(300)), "not what was shared"],
             "a page of a folder, altered": [bad_folder(Malice::Flip(30)), "not what was shared"],

@@ -1,17 +1,10 @@
 //! Components that are nothing but code, to see how long compiling takes.
 
-/// An unsigned LEB128.
-fn leb(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (value & 0x7f) as u8;
-        value >>= 7;
-        if value == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
+use commonhold_format::policy::package::leb128;
+
+/// A length or number of entries.
+fn leb(len: usize) -> Vec<u8> {
+    leb128(u32::try_from(len).unwrap_or(u32::MAX))
 }
 
 fn section(id: u8, contents: &[u8]) -> Vec<u8> {

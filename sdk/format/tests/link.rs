@@ -102,6 +102,28 @@ fn attack_20_a_link_is_not_pointed_at_another_target() {
     }
 }
 
+/// Not even the link's own key signs one into being taken: another version of the content, or a password that
+/// is cheap to guess.
+#[test]
+fn attack_13_a_record_with_a_cheaper_password_is_refused() {
+    let key = PasswordKey::from_parts(PASSWORD_ITERATIONS_MIN, [5; 16], [6; 32].into()).unwrap();
+    let record = LinkRecord::write(&keys(1), 1, 0, place(), [9; 32], Some(&key), &content()).unwrap();
+    let mut unsigned = record.encode();
+    unsigned.truncate(unsigned.len() - 64);
+    assert!(LinkRecord::decode(&signed(&unsigned, 1)).is_ok());
+    for iterations in [0, 1, 1000, PASSWORD_ITERATIONS_MIN - 1, 10_000_001, u32::MAX] {
+        unsigned[51..55].copy_from_slice(&iterations.to_be_bytes());
+        let refused = LinkRecord::decode(&signed(&unsigned, 1));
+        assert!(matches!(refused, Err(LinkError::Shape(_))), "{iterations}");
+    }
+    // Nor is another kind of password, or none where there was one.
+    unsigned[51..55].copy_from_slice(&PASSWORD_ITERATIONS_MIN.to_be_bytes());
+    for kind in [0, 2, 255] {
+        unsigned[50] = kind;
+        assert!(LinkRecord::decode(&signed(&unsigned, 1)).is_err(), "{kind}");
+    }
+}
+
 #[test]
 fn attack_21_a_password_alone_or_a_secret_alone_opens_nothing() {
     let own = keys(1);

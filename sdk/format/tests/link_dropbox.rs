@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+use commonhold_format::code::Code;
 use commonhold_format::drive::Name;
-use commonhold_format::keys::RootSecret;
-use commonhold_format::link::{DropHead, DropKey, DropOpener, DropSealer, LinkError, LinkKeys};
+use commonhold_format::ids::{ChunkId, NodeId};
+use commonhold_format::keys::{PartyKey, RootSecret};
+use commonhold_format::link::{
+    DropHead, DropKey, DropOpener, DropSealer, LinkContent, LinkError, LinkKeys, LinkPlace, LinkRecord,
+    LinkSecret,
+};
 use commonhold_format::seal::RECORD_PLAIN_LEN;
+use commonhold_format::segment::Segment;
 use proptest::prelude::*;
 
 fn keys(seed: u8) -> LinkKeys {
@@ -74,6 +80,120 @@ fn attack_5_a_box_of_small_order_takes_nothing() {
         let sealer = DropSealer::new(&public, &keys(1).id(), &own, &head, &mut Vec::new());
         assert_eq!(sealer.unwrap_err(), LinkError::Sealed);
     }
+}
+
+/// The record of a drop box as its owner writes it. `secret` seals it and `public` takes files.
+fn box_record(link: &LinkKeys, sequence: u64, public: [u8; 32]) -> LinkRecord {
+    let segment = Segment {
+        code: Code::new(2, 6).unwrap(),
+        len: 1000,
+        chunks: vec![ChunkId([1; 32]); 6],
+        holders: vec![NodeId([2; 32]); 6],
+    };
+    let content = LinkContent { root: None, drop_box: Some(public), written_ms: 5 };
+    let place = LinkPlace { segment, cover_len: 0 };
+    LinkRecord::write(link, sequence, 0, place, [sequence as u8; 32], None, &content).unwrap()
+}
+
+/// The bytes signed by the link's own key, as a node could have it do that had taken the key.
+fn signed(mut unsigned: Vec<u8>, seed: u8) -> Vec<u8> {
+    let mut signing = [0; 32];
+    let keys = hkdf::Hkdf::<sha2::Sha256>::new(Some(&[seed; 16]), &[7; 32]);
+    keys.expand(b"commonhold/v1/link-signing", &mut signing).unwrap();
+    let message = [b"commonhold/v1/link-signature", &unsigned[..]].concat();
+    unsigned.extend(PartyKey::from_seed(&signing).sign(&message));
+    unsigned
+}
+
+#[test]
+fn attack_6_a_sender_seals_to_the_key_under_the_links_secret() {
+    let link = keys(1);
+    let record = box_record(&link, 1, link.drop_key().public());
+    let read = LinkRecord::decode(&record.encode()).unwrap();
+    let public = read.open(link.secret(), None).unwrap().drop_box.unwrap();
+    assert_eq!(public, link.drop_key().public());
+    // Its owner opens what a sender who knows nothing but the link has sealed.
+    let head = DropHead { name: Name::new("a").unwrap(), len: 5, modified_ms: 0 };
+    let mut sent = Vec::new();
+    let own = DropKey::from_bytes([4; 32].into());
+    let mut sealer = DropSealer::new(&public, &read.id, &own, &head, &mut sent).unwrap();
+    sealer.push(b"12345", &mut sent).unwrap();
+    sealer.finish(&mut sent).unwrap();
+    assert_eq!(opened(&sent, &[7], &link), (b"12345".to_vec(), Ok(head)));
+    // The key is nowhere to be seen or replaced: it is under the seal, and the same for every record.
+    let encoded = record.encode();
+    assert!(!encoded.windows(8).any(|window| window == &public[..8]));
+    let later = box_record(&keys(1), 2, keys(1).drop_key().public());
+    assert_eq!(later.open(link.secret(), None).unwrap().drop_box, Some(public));
+}
+
+#[test]
+fn attack_6_no_other_key_gets_into_the_record_of_a_box() {
+    let link = keys(1);
+    let foreign = DropKey::from_bytes([9; 32].into());
+    let genuine = box_record(&link, 1, link.drop_key().public()).encode();
+    let other = box_record(&keys(2), 1, foreign.public());
+    // A record of the same link that another key has signed.
+    let mut renamed = other.encode();
+    renamed[1..33].copy_from_slice(&link.id().0);
+    assert_eq!(LinkRecord::decode(&renamed), Err(LinkError::Signature));
+    // Any change, without the signature and, worse, with it: whoever lacks the fragment's secret seals nothing.
+    let body = genuine.len() - 64;
+    let sealed_from = body - LinkRecord::decode(&genuine).unwrap().open.unwrap().sealed.len();
+    for at in 0..body {
+        let mut changed = genuine[..body].to_vec();
+        changed[at] ^= 1 << (at % 8);
+        let unsigned = [&changed[..], &genuine[body..]].concat();
+        assert!(LinkRecord::decode(&unsigned).is_err(), "byte {at}");
+        let Ok(record) = LinkRecord::decode(&signed(changed, 1)) else { continue };
+        match record.open(link.secret(), None) {
+            // Where chunks lie is outside the seal, and guarded by the ids alone; the key is not there.
+            Ok(content) => {
+                assert!(at < sealed_from, "byte {at}");
+                assert_eq!(content.drop_box, Some(link.drop_key().public()), "byte {at}");
+            }
+            Err(error) => assert!(
+                matches!(error, LinkError::Sealed | LinkError::PasswordNeeded | LinkError::Revoked),
+                "{error}"
+            ),
+        }
+    }
+    // What was sealed for another box, or under another secret, in the place of what the owner sealed.
+    let mut taken = LinkRecord::decode(&genuine).unwrap();
+    taken.open = other.open.clone();
+    let mut unsigned = taken.encode();
+    unsigned.truncate(unsigned.len() - 64);
+    let taken = LinkRecord::decode(&signed(unsigned, 1)).unwrap();
+    assert_eq!(taken.open(link.secret(), None), Err(LinkError::Sealed));
+    assert_eq!(taken.open(keys(2).secret(), None), Err(LinkError::Sealed));
+    let guessed = LinkSecret([0; 32].into());
+    assert_eq!(LinkRecord::decode(&genuine).unwrap().open(&guessed, None), Err(LinkError::Sealed));
+}
+
+#[test]
+fn attack_6_an_owner_takes_only_what_was_sealed_for_the_link_and_its_box() {
+    let link = keys(1);
+    let foreign = DropKey::from_bytes([9; 32].into());
+    let seal = |public: [u8; 32], id| {
+        let head = DropHead { name: Name::new("a").unwrap(), len: 3, modified_ms: 0 };
+        let own = DropKey::from_bytes([4; 32].into());
+        let mut out = Vec::new();
+        let mut sealer = DropSealer::new(&public, &id, &own, &head, &mut out).unwrap();
+        sealer.push(b"abc", &mut out).unwrap();
+        sealer.finish(&mut out).unwrap();
+        out
+    };
+    let refused = (Vec::new(), Err(LinkError::Sealed));
+    // For this box and another link, for this link and another box, and a key swapped on the way.
+    assert_eq!(opened(&seal(link.drop_key().public(), keys(2).id()), &[9], &link), refused);
+    assert_eq!(opened(&seal(foreign.public(), link.id()), &[9], &link), refused);
+    let genuine = seal(link.drop_key().public(), link.id());
+    assert_eq!(opened(&genuine, &[9], &link).0, b"abc");
+    let swapped = [&genuine[..1], &foreign.public(), &genuine[33..]].concat();
+    assert_eq!(opened(&swapped, &[9], &link), refused);
+    // Whoever holds the other key opens nothing of what was sealed to the box.
+    let mut opener = DropOpener::new(&foreign, link.id());
+    assert_eq!(opener.push(&genuine, &mut Vec::new()), Err(LinkError::Sealed));
 }
 
 #[test]

@@ -6,15 +6,13 @@ mod vector_case;
 
 use std::fmt::Debug;
 
-use commonhold_format::code::Code;
 use commonhold_format::drive::{
-    Attributes, Entry, EntryKind, Extent, File, FileContent, FolderRef, HeadContent, History, HistoryRef,
-    Items, Manifest, Name, ObjectError, ObjectRef, Page, PageRef, Totals, Version, Writer,
+    Attributes, Entry, EntryKind, File, FileContent, FolderRef, HeadContent, History, HistoryRef, Items,
+    Manifest, Name, ObjectError, Page, PageRef, Totals, Version, Writer,
 };
-use commonhold_format::ids::{ChunkId, NodeId};
-use commonhold_format::seal::{ObjectId, ObjectKey};
 use commonhold_format::segment::Segment;
 use vector_case::Case;
+use vector_case::drive::{reference, segment};
 
 #[test]
 fn drive_vectors() {
@@ -61,27 +59,7 @@ fn check<T: Debug + PartialEq>(
 }
 
 fn segments(fields: &mut Case) -> Vec<Segment> {
-    fields.objects("table", |segment| Segment {
-        code: Code::new(segment.number("k"), segment.number("n")).unwrap(),
-        len: segment.number("len"),
-        chunks: segment.hashes("chunks").into_iter().map(ChunkId).collect(),
-        holders: segment.hashes("holders").into_iter().map(NodeId).collect(),
-    })
-}
-
-fn reference(fields: &mut Case) -> ObjectRef {
-    let extent = |text: &String| {
-        let numbers: Vec<u32> = text.split(',').map(|number| number.parse().unwrap()).collect();
-        let [segment, offset, len] = numbers[..] else { panic!("an extent has three numbers") };
-        Extent { segment, offset, len }
-    };
-    ObjectRef {
-        id: ObjectId(fields.bytes("id").try_into().unwrap()),
-        key: ObjectKey(fields.hash("key").into()),
-        commitment: fields.hash("commitment"),
-        len: fields.number("len"),
-        extents: fields.texts("extents").iter().map(extent).collect(),
-    }
+    fields.objects("table", segment)
 }
 
 fn manifest(fields: &mut Case) -> Manifest {

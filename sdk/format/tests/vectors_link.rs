@@ -6,19 +6,17 @@ mod vector_case;
 
 use std::collections::HashMap;
 
-use commonhold_format::code::Code;
-use commonhold_format::drive::{Extent, Name, ObjectRef};
-use commonhold_format::ids::{ChunkId, NodeId, SegmentId};
+use commonhold_format::drive::Name;
+use commonhold_format::ids::SegmentId;
 use commonhold_format::keys::RootSecret;
 use commonhold_format::link::{
     CoverList, DropHead, DropKey, DropOpener, DropSealer, LinkContent, LinkError, LinkId, LinkKeys,
     LinkPlace, LinkRecord, LinkSecret, LinkUrl, PasswordKey,
 };
 use commonhold_format::record::{RecordError, link_key, validate};
-use commonhold_format::seal::{ObjectId, ObjectKey};
-use commonhold_format::segment::Segment;
 use sha2::{Digest, Sha256};
 use vector_case::Case;
+use vector_case::drive::{reference, segment};
 
 #[test]
 fn link_vectors() {
@@ -80,31 +78,8 @@ fn url(case: &mut Case) -> &'static str {
     "ok"
 }
 
-fn reference(fields: &mut Case) -> ObjectRef {
-    let extent = |text: &String| {
-        let numbers: Vec<u32> = text.split(',').map(|number| number.parse().unwrap()).collect();
-        let [segment, offset, len] = numbers[..] else { panic!("an extent has three numbers") };
-        Extent { segment, offset, len }
-    };
-    ObjectRef {
-        id: ObjectId(fields.bytes("id").try_into().unwrap()),
-        key: ObjectKey(fields.hash("key").into()),
-        commitment: fields.hash("commitment"),
-        len: fields.number("len"),
-        extents: fields.texts("extents").iter().map(extent).collect(),
-    }
-}
-
 fn place(fields: &mut Case) -> LinkPlace {
-    LinkPlace {
-        segment: fields.object("segment", |segment| Segment {
-            code: Code::new(segment.number("k"), segment.number("n")).unwrap(),
-            len: segment.number("len"),
-            chunks: segment.hashes("chunks").into_iter().map(ChunkId).collect(),
-            holders: segment.hashes("holders").into_iter().map(NodeId).collect(),
-        }),
-        cover_len: fields.number("cover_len"),
-    }
+    LinkPlace { segment: fields.object("segment", segment), cover_len: fields.number("cover_len") }
 }
 
 fn content(fields: &mut Case) -> LinkContent {

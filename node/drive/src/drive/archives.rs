@@ -156,7 +156,7 @@ async fn merge(
                         _ => None,
                     };
                     let node = located(file, table, changes.now_ms);
-                    let node = super::files::succeed(node, old, keep.versions_max > 0);
+                    let node = super::storing::succeed(node, old, keep.versions_max > 0);
                     changes.put(folder, name, Slot::Node(node));
                 }
                 (StagedNode::Folder(child), seen) => {

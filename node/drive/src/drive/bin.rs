@@ -6,13 +6,16 @@
 use commonhold_format::drive::Name;
 
 use super::Drive;
-use super::files::{PATH_ATTRIBUTE, arrive};
+use super::moving::arrive;
 use super::stopped;
 use crate::changes::{BIN, Changes, Slot, edit};
 use crate::error::DriveError;
 use crate::path::DrivePath;
 use crate::report::{BinInfo, Info, Removed};
 use crate::uploads::hex;
+
+/// The attribute of something in the bin that says where it was.
+pub(super) const PATH_ATTRIBUTE: &str = "path";
 
 /// Puts what was taken from `path` into the bin.
 pub(super) fn throw(

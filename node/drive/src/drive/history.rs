@@ -4,7 +4,8 @@
 //! by it.
 
 use super::Drive;
-use super::files::{id_of, succeed};
+use super::reading::id_of;
+use super::storing::succeed;
 use crate::changes::{FILES, Slot, edit};
 use crate::error::DriveError;
 use crate::located::{FileNode, Kind, Node, Past, PastVersion};

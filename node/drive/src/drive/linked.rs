@@ -8,7 +8,7 @@ use std::sync::Arc;
 use commonhold_format::drive::{Name, ObjectRef, Totals};
 use commonhold_format::segment::Segment;
 
-use super::files::list_in;
+use super::reading::list_in;
 use super::{Drive, archives};
 use crate::download::{self, ContentReader};
 use crate::error::DriveError;

@@ -10,8 +10,10 @@ use std::collections::HashSet;
 use commonhold_format::drive::Name;
 
 use super::Drive;
-use super::files::{PATH_ATTRIBUTE, id_of, succeed};
+use super::bin::PATH_ATTRIBUTE;
+use super::reading::id_of;
 use super::state::roots;
+use super::storing::succeed;
 use super::{bin, stopped};
 use crate::changes::{BIN, Changes, FILES, SHARES, Seen, Slot, edit};
 use crate::error::DriveError;
@@ -63,7 +65,7 @@ impl Drive {
         let (theirs, ancestor, current) = {
             let heads = self.inner.heads.lock().await;
             let theirs = heads.forks.iter().find(|fork| fork.hash == *hash).cloned();
-            let theirs = theirs.ok_or_else(|| DriveError::NotFound("a history with this hash".to_owned()))?;
+            let theirs = theirs.ok_or_else(unknown)?;
             (theirs.clone(), heads.ancestor_of(&theirs), heads.current.clone())
         };
         let objects = &self.inner.objects;
@@ -87,8 +89,13 @@ impl Drive {
         }
         let keep = self.inner.options.versions_max > 0;
         let writers = theirs.content.writers.clone();
+        let (inner, wanted_hash) = (self.inner.clone(), *hash);
         let work = edit(move |changes| {
             Box::pin(async move {
+                // Under the change lock, as sweeps are: what it has may be gone if it was given up since.
+                if !inner.heads.lock().await.forks.iter().any(|fork| fork.hash == wanted_hash) {
+                    return Err(unknown());
+                }
                 merge.run(changes, keep).await?;
                 changes.writers.extend(&writers);
                 let not_wanted = || DriveError::Precondition("the drive's current history".to_owned());
@@ -99,6 +106,10 @@ impl Drive {
         self.forget_fork(hash).await?;
         Ok(merged)
     }
+}
+
+fn unknown() -> DriveError {
+    DriveError::NotFound("a history with this hash".to_owned())
 }
 
 /// The files of a head, if its topmost page can still be read.

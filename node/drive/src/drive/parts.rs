@@ -5,10 +5,11 @@
 use std::ops::Range;
 
 use commonhold_format::drive::{Attributes, DIRECT_EXTENTS_MAX};
+use commonhold_format::seal::ObjectId;
 use tokio::io::AsyncRead;
 
-use super::files::NewFile;
-use super::state::now_ms;
+use super::state::{now_ms, stopped};
+use super::storing::NewFile;
 use super::{Drive, OnlyIf, Replaced};
 use crate::error::DriveError;
 use crate::hashed::Hashed;
@@ -74,27 +75,28 @@ impl Drive {
         let mut content = Hashed::new(content);
         let name = format!("part {number} of {}", upload.path);
         let sealed = self.seal(&name, len, &mut content, packer).await;
-        // From pending to noted without a sweep in between, which would see neither.
-        let change = inner.change.lock().await;
-        let stored = match sealed {
-            Ok(located) => inner.uploads.store(id, number, located, content.md5(), now_ms()).await,
-            Err(error) => Err(error),
-        };
-        match stored {
-            Ok(part) => {
+        let md5 = content.md5();
+        let inner = inner.clone();
+        // Goes on to its end even if the caller stops waiting: what is being noted must not be given up.
+        let noting = tokio::spawn(async move {
+            // From pending to noted without a sweep in between, which would see neither.
+            let change = inner.change.lock().await;
+            let stored = match sealed {
+                Ok(located) => inner.uploads.store(id, number, located, md5, now_ms()).await,
+                Err(error) => Err(error),
+            };
+            if stored.is_ok() {
                 pending.settle();
-                drop((pending, change));
-                if upload.parts.contains_key(&number) {
-                    inner.keeper.mark_litter();
-                }
-                Ok(part)
             }
-            Err(error) => {
-                drop((pending, change));
-                inner.sweep_later();
-                Err(error)
+            drop((pending, change));
+            match &stored {
+                Ok(_) if upload.parts.contains_key(&number) => inner.keeper.mark_litter(),
+                Ok(_) => {}
+                Err(_) => inner.sweep_later(),
             }
-        }
+            stored
+        });
+        noting.await.map_err(stopped)?
     }
 
     /// Stores bytes of a file of the drive as a part.
@@ -120,6 +122,7 @@ impl Drive {
             return Err(DriveError::BadArchive(why.to_owned()));
         }
         let mut parts = inner.uploads.parts(id, &complete.parts)?;
+        let named: Vec<ObjectId> = parts.iter().map(|part| part.object.id).collect();
         let len = parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.object.len));
         let len =
             len.ok_or_else(|| DriveError::TooLarge("the parts are too long for one file".to_owned()))?;
@@ -136,8 +139,19 @@ impl Drive {
             only_if: complete.only_if,
             replaced: complete.replaced,
         };
-        let info = self.take_place(file, content, None).await?;
-        inner.uploads.remove(id).await?;
+        // Under the change lock, as sweeps are: what was given up or replaced since may be gone already.
+        let (uploads, numbers) = (inner.uploads.clone(), complete.parts);
+        let still = move || match uploads.parts(id, &numbers) {
+            Ok(now) if now.iter().map(|part| part.object.id).eq(named.iter().copied()) => Ok(()),
+            Ok(_) => Err(DriveError::Precondition(format!("the parts of the upload {id}"))),
+            Err(error) => Err(error),
+        };
+        let info = self.take_place_if(file, content, None, still).await?;
+        match inner.uploads.remove(id).await {
+            // Somebody else has completed it with the same parts, or given it up, since.
+            Ok(()) | Err(DriveError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
         // Parts that were not named are nobody's now.
         inner.keeper.mark_litter();
         Ok(info)

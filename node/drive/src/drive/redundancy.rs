@@ -7,7 +7,7 @@ use commonhold_format::drive::{EntryKind, FileContent, Items};
 use commonhold_format::segment::Segment;
 
 use super::Drive;
-use super::files::PATH_ATTRIBUTE;
+use super::bin::PATH_ATTRIBUTE;
 use crate::error::DriveError;
 use crate::located::FolderNode;
 use crate::objects::Bounds;

@@ -98,7 +98,8 @@ impl Drive {
         attributes: Attributes,
     ) -> Result<Share, DriveError> {
         let inner = &self.inner;
-        // Held until the share stands in the head: what it names is not deleted before.
+        // Held until the share's turn has come, even if the caller stops waiting: what it names is not deleted
+        // before.
         let snapshot = inner.snapshot().await;
         let (page, cover) = {
             let [files, ..] = snapshot.roots()?;
@@ -157,11 +158,11 @@ impl Drive {
                     FolderNode { page: Some(located), totals: Totals { entries: 1, ..Totals::default() } };
                 let node = Node { modified_ms: changes.now_ms, attributes: kept, kind: Kind::Folder(folder) };
                 changes.put(SHARES, key, Slot::Node(node));
+                drop(snapshot);
                 Ok(changes.now_ms)
             })
         });
         let written_ms = self.change(Some(pending), work).await?;
-        drop(snapshot);
         Ok(Share { name: name.as_str().to_owned(), written_ms, attributes, root: Some(root) })
     }
 

@@ -62,7 +62,7 @@ pub(super) struct Inner {
     queue: Mutex<VecDeque<Queued>>,
     /// A permit for each byte of small files that wait.
     pub(super) small: Arc<Semaphore>,
-    pub(super) uploads: Uploads,
+    pub(super) uploads: Arc<Uploads>,
     /// The sequence of the current head.
     pub(super) changed: watch::Sender<u64>,
     sweeping: AtomicBool,
@@ -133,7 +133,7 @@ impl Inner {
             options,
             queue: Mutex::default(),
             small: Arc::new(Semaphore::new(SMALL_BYTES_MAX)),
-            uploads,
+            uploads: Arc::new(uploads),
             changed: watch::Sender::new(heads.current.as_ref().map_or(0, |head| head.head.sequence)),
             sweeping: AtomicBool::new(false),
             sweep_pause: Mutex::new(SWEEP_PAUSE_MIN),

@@ -1,7 +1,10 @@
 //! What a node or a custodian could try, or learn.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
+
+use commonhold_format::ids::ChunkId;
+use commonhold_format::segment::Segment;
 
 use crate::support::*;
 
@@ -151,4 +154,111 @@ async fn attack_4_zeros_in_place_of_data_are_refused() {
         }),
     )
     .await;
+}
+
+type Held = HashMap<ChunkId, bytes::Bytes>;
+
+/// Answers each segment of the drive by each donor of the same length. Whatever comes out is the truth or
+/// `damaged`; gives how often it was refused.
+async fn only_the_truth(bench: &Bench, donors: &[Segment], held: &Held) -> usize {
+    let truth = bench.get("/").await;
+    let targets: Vec<Segment> = bench.custody.segments.lock().unwrap().values().cloned().collect();
+    let mut refused = 0;
+    for target in &targets {
+        let like = |donor: &&Segment| {
+            donor.id() != target.id() && donor.chunk_len() == target.chunk_len() && donor.code == target.code
+        };
+        for donor in donors.iter().filter(like) {
+            let (id, donor, held) = (target.id(), donor.clone(), held.clone());
+            *bench.custody.lie.lock().unwrap() = Some(Box::new(move |asked, chunks| {
+                if asked.id() != id {
+                    return chunks;
+                }
+                let given = |at: u8| held[&donor.chunks[usize::from(at)]].clone();
+                chunks.iter().map(|(at, _)| (*at, given(*at))).collect()
+            }));
+            let dir = tempfile::tempdir().unwrap();
+            let fresh = open(dir.path(), &bench.custody, &bench.board).await.unwrap();
+            match read(&fresh, "/").await {
+                Ok(archive) => assert_eq!(unpack(&archive), truth),
+                Err(error) => {
+                    assert_eq!(code_of(&error), "damaged");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    *bench.custody.lie.lock().unwrap() = None;
+    refused
+}
+
+/// What a custodian has, before it is told to forget something.
+fn all_of(bench: &Bench) -> (Vec<Segment>, Held) {
+    let segments = bench.custody.segments.lock().unwrap().values().cloned().collect();
+    (segments, bench.custody.chunks.lock().unwrap().clone())
+}
+
+#[tokio::test]
+async fn attack_5_what_was_sealed_under_keys_of_a_nodes_choosing_is_refused() {
+    let (bench, forger) = (bench().await, bench().await);
+    // The node knows a drive of the same shape, down to every length, and has all of its keys.
+    for (bench, seed) in [(&bench, 1), (&forger, 9)] {
+        bench.put("/", &tree([("d/a", file(noise(9000, seed))), ("d/b", file(noise(9000, seed + 1)))])).await;
+        bench.put("/", &tree([("e/c", file(noise(3 << 20, seed + 2)))])).await;
+    }
+    let (donors, held) = all_of(&forger);
+    assert!(only_the_truth(&bench, &donors, &held).await >= 4);
+}
+
+#[tokio::test]
+async fn attack_7_everything_that_does_not_open_is_the_same_error() {
+    let bench = bench().await;
+    bench.store("/a", &noise(100_000, 1)).await;
+    let len = bench.custody.segments.lock().unwrap().values().map(|it| it.chunk_len()).max().unwrap();
+    let mut told = HashSet::new();
+    for at in [0, 15, 16, len / 2, len - 17] {
+        for bits in [1, 0x80, 0xff] {
+            *bench.custody.lie.lock().unwrap() = Some(Box::new(move |segment, mut chunks| {
+                if segment.chunk_len() == len {
+                    let mut bytes = chunks[0].1.to_vec();
+                    bytes[at] ^= bits;
+                    chunks[0].1 = bytes.into();
+                }
+                chunks
+            }));
+            let dir = tempfile::tempdir().unwrap();
+            let fresh = open(dir.path(), &bench.custody, &bench.board).await.unwrap();
+            // Padding behind the last record is not looked at.
+            if let Err(error) = read(&fresh, "/a").await {
+                assert_eq!(code_of(&error), "damaged");
+                told.insert(error.to_string());
+            }
+        }
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[tokio::test]
+async fn attack_9_a_file_of_an_older_tree_is_not_injected() {
+    let bench = bench().await;
+    bench.put("/", &tree([("d/a", file(noise(9000, 1))), ("d/gone", file(noise(9000, 2)))])).await;
+    let (mut donors, mut held) = all_of(&bench);
+    // The same names and lengths again, so that pages and segments of both trees are alike.
+    bench.drive.remove(&path("/d"), false, true).await.unwrap();
+    bench.put("/", &tree([("d/a", file(noise(9000, 3))), ("d/stay", file(noise(9000, 4)))])).await;
+    donors.retain(|old| !bench.custody.ids().contains(&old.id()));
+    assert!(!donors.is_empty());
+    held.extend(bench.custody.chunks.lock().unwrap().clone());
+    assert!(only_the_truth(&bench, &donors, &held).await >= 2);
+}
+
+#[tokio::test]
+async fn attack_10_files_and_folders_do_not_change_places() {
+    let bench = bench().await;
+    // Each put has segments of its own, so every folder's page and every file can be given for another's.
+    for (name, seed) in [("one/f", 1), ("two/f", 2), ("ten/f", 3)] {
+        bench.put("/", &tree([(name, file(noise(300_000, seed)))])).await;
+    }
+    let (donors, held) = all_of(&bench);
+    assert!(only_the_truth(&bench, &donors, &held).await >= 6);
 }

@@ -278,6 +278,92 @@ async fn a_file_comes_in_parts_and_goes_on_after_a_restart() {
     bench.settled().await;
 }
 
+fn completed(parts: Vec<u32>) -> Complete {
+    Complete {
+        parts,
+        modified_ms: None,
+        executable: false,
+        attributes: Default::default(),
+        only_if: OnlyIf::Always,
+        replaced: Replaced::Kept,
+    }
+}
+
+/// A change is being written, a sweep waits behind it, and behind that one the upload is completed and, at the
+/// same time, given up. The file is whole, or is not there.
+#[tokio::test]
+async fn an_upload_that_is_completed_and_given_up_at_once_makes_no_file_with_holes() {
+    let bench = bench().await;
+    let bytes = noise(3 << 20, 5);
+    bench.store("/a", b"a").await;
+    for replaced in [false, true] {
+        let upload = bench.drive.begin_upload(path("/up"), Default::default()).await.unwrap();
+        let part = || Cursor::new(bytes.clone());
+        bench.drive.store_part(upload.id, 1, bytes.len() as u64, part()).await.unwrap();
+        let litter = bench.drive.begin_upload(path("/litter"), Default::default()).await.unwrap();
+        bench.drive.abort_upload(litter.id).await.unwrap();
+        let a_moment = || tokio::time::sleep(std::time::Duration::from_millis(60));
+        bench.custody.keep_delay_ms.store(400, Ordering::SeqCst);
+        let drive = bench.drive.clone();
+        let slow = tokio::spawn(async move { drive.make_folder(&path("/slow")).await });
+        a_moment().await;
+        let drive = bench.drive.clone();
+        let sweep = tokio::spawn(async move { drive.republish().await });
+        a_moment().await;
+        let drive = bench.drive.clone();
+        let completing =
+            tokio::spawn(async move { drive.complete_upload(upload.id, completed(vec![1])).await });
+        a_moment().await;
+        if replaced {
+            let other = Cursor::new(b"other".to_vec());
+            bench.drive.store_part(upload.id, 1, 5, other).await.unwrap_err();
+        } else {
+            bench.drive.abort_upload(upload.id).await.unwrap();
+        }
+        slow.await.unwrap().unwrap();
+        sweep.await.unwrap().unwrap();
+        let outcome = completing.await.unwrap();
+        bench.custody.keep_delay_ms.store(0, Ordering::SeqCst);
+        bench.drive.remove(&path("/slow"), false, true).await.unwrap();
+        // A reader that has nothing in memory.
+        let dir = tempfile::tempdir().unwrap();
+        let fresh = open(dir.path(), &bench.custody, &bench.board).await.unwrap();
+        match outcome {
+            Ok(_) => {
+                let archive = read(&fresh, "/up").await.unwrap();
+                assert!(unpack(&archive)["up"] != file(b""));
+                bench.drive.remove(&path("/up"), false, true).await.unwrap();
+            }
+            Err(error) => {
+                assert!(!replaced);
+                assert_eq!(error.code(), "not_found");
+                assert_eq!(fresh.info(&path("/up")).await.unwrap_err().code(), "not_found");
+            }
+        }
+    }
+    bench.settled().await;
+}
+
+#[tokio::test]
+async fn a_part_whose_note_is_damaged_is_sent_again_and_the_others_are_not() {
+    let mut bench = bench().await;
+    let upload = bench.drive.begin_upload(path("/up"), Default::default()).await.unwrap();
+    for number in [1, 2] {
+        bench.drive.store_part(upload.id, number, 4, Cursor::new(b"part".to_vec())).await.unwrap();
+    }
+    let note = bench.dir.path().join("uploads").join(upload.id.to_string()).join("00001");
+    let mut bytes = std::fs::read(&note).unwrap();
+    bytes[1] ^= 0x20;
+    std::fs::write(&note, bytes).unwrap();
+    bench.drive = open(bench.dir.path(), &bench.custody, &bench.board).await.unwrap();
+    let parts = bench.drive.upload(upload.id).unwrap().parts;
+    assert_eq!(parts.keys().copied().collect::<Vec<_>>(), [2]);
+    bench.drive.store_part(upload.id, 1, 4, Cursor::new(b"PART".to_vec())).await.unwrap();
+    bench.drive.complete_upload(upload.id, completed(vec![1, 2])).await.unwrap();
+    assert_eq!(bench.cat("/up", None).await, b"PARTpart");
+    bench.settled().await;
+}
+
 #[tokio::test]
 async fn a_search_goes_on_where_it_stopped() {
     let bench = bench().await;

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use crate::support::*;
 use commonhold_drive::{ListKind, Shown};
-use commonhold_format::drive::Name;
+use commonhold_format::drive::{Name, ObjectRef};
 use commonhold_format::ids::SegmentId;
 use commonhold_format::link::CoverList;
+use commonhold_format::segment::Segment;
 use tokio::io::AsyncReadExt;
 
 fn name(text: &str) -> Name {
@@ -182,6 +183,44 @@ async fn attack_20_a_link_read_through_a_malicious_node_releases_nothing() {
     let read = reader.linked(segment, root).list(&path("/"), None, 10).await;
     assert_eq!(read.unwrap_err().code(), "damaged");
     bench.custody.record.store(false, Ordering::SeqCst);
+}
+
+#[tokio::test]
+async fn attack_22_who_had_a_link_and_kept_its_keys_reads_nothing_new() {
+    let bench = bench().await;
+    bench.put("/", &tree([("d/f", file(noise(60_000, 1)))])).await;
+    let share = bench.drive.put_share(&name("l"), &path("/d"), Shown::Content, kept("/d")).await.unwrap();
+    let (segment, root) = share.root.clone().unwrap();
+    let cover = bench.cover(&share).await;
+    let old = bench.drive.linked(segment.clone(), root.clone()).get_archive(&path("/d")).await.unwrap();
+    let old = unpack(&read_all(old).await.unwrap());
+    let hoarded = bench.custody.chunks.lock().unwrap().clone();
+    // It is closed, and another file takes the place of the one that was shared.
+    bench.drive.set_share(&name("l"), kept("/d"), true).await.unwrap();
+    let mut new = crate::files::new_file("/d/f", 60_000);
+    new.replaced = commonhold_drive::Replaced::Gone;
+    bench.drive.store(new, std::io::Cursor::new(noise(60_000, 2))).await.unwrap();
+    bench.drive.republish().await.unwrap();
+    let mut now = HashSet::new();
+    let needs = |needs: commonhold_drive::Needs<'_>| now.extend(needs.segments.iter().map(|it| it.id()));
+    bench.drive.needs(Some(&path("/d/f")), needs).await.unwrap();
+    assert!(!now.is_empty() && now.is_disjoint(&cover), "nothing new lies in what the link covered");
+    // The old version was given up at the providers, and with it what the link led to.
+    let gone = kept_by_somebody(&bench, segment.clone(), root.clone()).await;
+    assert_eq!(gone, Err("unavailable"));
+    // A provider that gave nothing up still has the old version and the old version alone (spec/links.md,
+    // section 7).
+    bench.custody.chunks.lock().unwrap().extend(hoarded);
+    assert_eq!(kept_by_somebody(&bench, segment, root).await, Ok(old));
+}
+
+/// What a reader with nothing but the content of a record gets.
+async fn kept_by_somebody(bench: &Bench, segment: Segment, root: ObjectRef) -> Result<Tree, &'static str> {
+    let dir = tempfile::tempdir().unwrap();
+    let reader = open(dir.path(), &bench.custody, &bench.board).await.unwrap();
+    let archive = reader.linked(segment, root).get_archive(&path("/d")).await;
+    let bytes = read_all(archive.map_err(|error| error.code())?).await;
+    bytes.map(|bytes| unpack(&bytes)).map_err(|error| code_of(&error))
 }
 
 /// Attack 17 for everything that a drive can do: what leaves it shows no content, name, path, attribute,

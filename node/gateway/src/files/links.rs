@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -12,7 +12,7 @@ use commonhold_client::types::{LinkRequest, Listing};
 
 use crate::api::{ApiFault, ArchiveReader};
 use crate::drive::Answer as Later;
-use crate::routes::{Answer, Calls, NoQuery, Params, Shared, archive_answer, body};
+use crate::routes::{Answer, Calls, Said, Shared, archive_answer};
 
 /// Reads links. Implemented by the app.
 pub trait ReadLinkApi: Send + Sync + 'static {
@@ -28,20 +28,10 @@ pub(super) fn router() -> Router<Arc<Calls>> {
     Router::new().route("/v1/links/list", post(list)).route("/v1/links/archive", post(archive))
 }
 
-async fn list(
-    State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
-) -> Answer<Listing> {
-    let request: LinkRequest = body(request).await?;
+async fn list(State(calls): Shared, Said(request): Said<LinkRequest>) -> Answer<Listing> {
     calls.api.list_link(request).await.map(Json)
 }
 
-async fn archive(
-    State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
-) -> Result<Response, ApiFault> {
-    let request: LinkRequest = body(request).await?;
+async fn archive(State(calls): Shared, Said(request): Said<LinkRequest>) -> Result<Response, ApiFault> {
     archive_answer(calls.api.link_archive(request).await?).await
 }

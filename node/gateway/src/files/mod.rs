@@ -14,7 +14,7 @@ mod uploads;
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use commonhold_client::types::{
@@ -26,7 +26,7 @@ use serde::Deserialize;
 
 use crate::api::ApiFault;
 use crate::drive::{RemovedTo, Replaced};
-use crate::routes::{Answer, Calls, NoQuery, Params, Shared, body, bounded};
+use crate::routes::{Answer, Calls, NoQuery, Params, Said, Shared, bounded};
 
 /// All endpoints of the drive.
 pub(crate) fn router() -> Router<Arc<Calls>> {
@@ -140,45 +140,30 @@ async fn usage(State(calls): Shared, Params(query): Params<UsageQuery>) -> Answe
 async fn remove(State(calls): Shared, Params(query): Params<RemoveQuery>) -> Answer<Removed> {
     let path = bounded("path", query.path)?;
     let to = if query.forever { RemovedTo::Nowhere } else { RemovedTo::Bin };
-    let api = calls.api.clone();
-    calls.complete(async move { api.remove_to(path, to).await }).await
+    calls.change(|api| async move { api.remove_to(path, to).await }).await
 }
 
 async fn make_folder(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(FolderRequest { path }): Said<FolderRequest>,
 ) -> Answer<FileInfo> {
-    let FolderRequest { path } = body(request).await?;
     let path = bounded("path", path)?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.make_folder(path).await }).await
+    calls.change(|api| async move { api.make_folder(path).await }).await
 }
 
 /// The two paths of a move or copy.
-async fn two_paths(request: Request) -> Result<MoveRequest, ApiFault> {
-    let MoveRequest { from, to, replace } = body(request).await?;
+fn two_paths(MoveRequest { from, to, replace }: MoveRequest) -> Result<MoveRequest, ApiFault> {
     Ok(MoveRequest { from: bounded("from", from)?, to: bounded("to", to)?, replace })
 }
 
-async fn move_to(
-    State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
-) -> Answer<FileInfo> {
-    let request = two_paths(request).await?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.move_to(request).await }).await
+async fn move_to(State(calls): Shared, Said(request): Said<MoveRequest>) -> Answer<FileInfo> {
+    let request = two_paths(request)?;
+    calls.change(|api| async move { api.move_to(request).await }).await
 }
 
-async fn copy_to(
-    State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
-) -> Answer<FileInfo> {
-    let request = two_paths(request).await?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.copy_to(request, None, None, Replaced::Kept).await }).await
+async fn copy_to(State(calls): Shared, Said(request): Said<MoveRequest>) -> Answer<FileInfo> {
+    let request = two_paths(request)?;
+    calls.change(|api| async move { api.copy_to(request, None, None, Replaced::Kept).await }).await
 }
 
 async fn versions(State(calls): Shared, Params(query): Params<PathQuery>) -> Answer<VersionsView> {
@@ -187,19 +172,15 @@ async fn versions(State(calls): Shared, Params(query): Params<PathQuery>) -> Ans
 
 async fn restore_version(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(RestoreVersionRequest { path, version }): Said<RestoreVersionRequest>,
 ) -> Answer<FileInfo> {
-    let RestoreVersionRequest { path, version } = body(request).await?;
     let request = RestoreVersionRequest { path: bounded("path", path)?, version };
-    let api = calls.api.clone();
-    calls.complete(async move { api.restore_version(request).await }).await
+    calls.change(|api| async move { api.restore_version(request).await }).await
 }
 
 async fn remove_version(State(calls): Shared, Params(query): Params<VersionQuery>) -> Answer<Done> {
     let path = bounded("path", query.path)?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.remove_version(path, query.version).await.map(|()| Done {}) }).await
+    calls.change(|api| async move { api.remove_version(path, query.version).await.map(|()| Done {}) }).await
 }
 
 async fn bin(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<BinView> {
@@ -208,24 +189,15 @@ async fn bin(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answe
 
 async fn restore_from_bin(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(BinRestoreRequest { id, to }): Said<BinRestoreRequest>,
 ) -> Answer<FileInfo> {
-    let BinRestoreRequest { id, to } = body(request).await?;
     let to = to.map(|to| bounded("to", to)).transpose()?;
     let request = BinRestoreRequest { id: bounded("id", id)?, to };
-    let api = calls.api.clone();
-    calls.complete(async move { api.restore_from_bin(request).await }).await
+    calls.change(|api| async move { api.restore_from_bin(request).await }).await
 }
 
-async fn empty_bin(
-    State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
-) -> Answer<BinEmptied> {
-    let request: BinEmptyRequest = body(request).await?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.empty_bin(request).await }).await
+async fn empty_bin(State(calls): Shared, Said(request): Said<BinEmptyRequest>) -> Answer<BinEmptied> {
+    calls.change(|api| async move { api.empty_bin(request).await }).await
 }
 
 async fn heads(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<HeadsView> {
@@ -233,8 +205,7 @@ async fn heads(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Ans
 }
 
 /// The beginning of another history's hash.
-async fn fork(request: Request) -> Result<String, ApiFault> {
-    let ForkRequest { hash } = body(request).await?;
+fn fork(ForkRequest { hash }: ForkRequest) -> Result<String, ApiFault> {
     let digits = hash.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
     if digits && (8..=64).contains(&hash.len()) {
         Ok(hash)
@@ -243,33 +214,24 @@ async fn fork(request: Request) -> Result<String, ApiFault> {
     }
 }
 
-async fn merge(
-    State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
-) -> Answer<Merged> {
-    let hash = fork(request).await?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.merge(hash).await }).await
+async fn merge(State(calls): Shared, Said(request): Said<ForkRequest>) -> Answer<Merged> {
+    let hash = fork(request)?;
+    calls.change(|api| async move { api.merge(hash).await }).await
 }
 
-async fn forget(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>, request: Request) -> Answer<Done> {
-    let hash = fork(request).await?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.forget(hash).await.map(|()| Done {}) }).await
+async fn forget(State(calls): Shared, Said(request): Said<ForkRequest>) -> Answer<Done> {
+    let hash = fork(request)?;
+    calls.change(|api| async move { api.forget(hash).await.map(|()| Done {}) }).await
 }
 
 async fn check(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(CheckRequest { path, repair }): Said<CheckRequest>,
 ) -> Answer<CheckReport> {
-    let CheckRequest { path, repair } = body(request).await?;
     let path = path.map(|path| bounded("path", path)).transpose()?;
     let request = CheckRequest { path, repair };
     if request.repair {
-        let api = calls.api.clone();
-        return calls.complete(async move { api.check_drive(request).await }).await;
+        return calls.change(|api| async move { api.check_drive(request).await }).await;
     }
     // Changes nothing, so it ends when nobody waits for it any more.
     calls.api.check_drive(request).await.map(Json)
@@ -281,15 +243,12 @@ async fn shares(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> An
 
 async fn share(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(ShareRequest { path, expires_seconds, password, drop_box, base }): Said<ShareRequest>,
 ) -> Answer<ShareView> {
-    let ShareRequest { path, expires_seconds, password, drop_box, base } = body(request).await?;
     let path = bounded("path", path)?;
     let base = base.map(|base| bounded("base", base)).transpose()?;
     let request = ShareRequest { path, expires_seconds, password, drop_box, base };
-    let api = calls.api.clone();
-    calls.complete(async move { api.share(request).await }).await
+    calls.change(|api| async move { api.share(request).await }).await
 }
 
 async fn unshare(
@@ -298,6 +257,5 @@ async fn unshare(
     Params(NoQuery {}): Params<NoQuery>,
 ) -> Answer<ShareView> {
     let id = step(id)?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.unshare(id).await }).await
+    calls.change(|api| async move { api.unshare(id).await }).await
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
 use commonhold_client::types::{S3KeyNew, S3KeyRequest, S3KeyView, S3KeysView};
@@ -14,7 +14,7 @@ use commonhold_client::types::{S3KeyNew, S3KeyRequest, S3KeyView, S3KeysView};
 use super::step;
 use crate::api::ApiFault;
 use crate::drive::Answer as Later;
-use crate::routes::{Answer, Calls, NoQuery, Params, Shared, body};
+use crate::routes::{Answer, Calls, NoQuery, Params, Said, Shared};
 
 /// Longest name of a key, bytes.
 const NAME_LEN_MAX: usize = 128;
@@ -39,19 +39,13 @@ async fn keys(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answ
     calls.api.s3_keys().await.map(Json)
 }
 
-async fn new(
-    State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
-) -> Answer<S3KeyNew> {
-    let S3KeyRequest { name } = body(request).await?;
+async fn new(State(calls): Shared, Said(S3KeyRequest { name }): Said<S3KeyRequest>) -> Answer<S3KeyNew> {
     if name.len() > NAME_LEN_MAX || name.contains(char::is_control) {
         return Err(ApiFault::invalid(format!(
             "the name of a key has at most {NAME_LEN_MAX} bytes and no control characters"
         )));
     }
-    let api = calls.api.clone();
-    calls.complete(async move { api.new_s3_key(name).await }).await
+    calls.change(|api| async move { api.new_s3_key(name).await }).await
 }
 
 async fn remove(
@@ -60,6 +54,5 @@ async fn remove(
     Params(NoQuery {}): Params<NoQuery>,
 ) -> Answer<S3KeyView> {
     let access_key = step(access_key)?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.remove_s3_key(access_key).await }).await
+    calls.change(|api| async move { api.remove_s3_key(access_key).await }).await
 }

@@ -16,7 +16,7 @@ use super::content::announced_len;
 use super::step;
 use crate::api::ApiFault;
 use crate::drive::{OnlyIf, Replaced};
-use crate::routes::{Answer, Calls, NoQuery, Params, Shared, body, bounded};
+use crate::routes::{Answer, Calls, NoQuery, Params, Said, Shared, body, bounded};
 use crate::upload::{self, STALL_MAX};
 
 /// Highest number of a part.
@@ -38,13 +38,10 @@ async fn uploads(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> A
 
 async fn begin(
     State(calls): Shared,
-    Params(NoQuery {}): Params<NoQuery>,
-    request: Request,
+    Said(UploadRequest { path, attributes }): Said<UploadRequest>,
 ) -> Answer<UploadView> {
-    let UploadRequest { path, attributes } = body(request).await?;
     let request = UploadRequest { path: bounded("path", path)?, attributes };
-    let api = calls.api.clone();
-    calls.complete(async move { api.begin_upload(request).await }).await
+    calls.change(|api| async move { api.begin_upload(request).await }).await
 }
 
 async fn one(
@@ -61,8 +58,7 @@ async fn abort(
     Params(NoQuery {}): Params<NoQuery>,
 ) -> Answer<Done> {
     let id = step(id)?;
-    let api = calls.api.clone();
-    calls.complete(async move { api.abort_upload(id).await.map(|()| Done {}) }).await
+    calls.change(|api| async move { api.abort_upload(id).await.map(|()| Done {}) }).await
 }
 
 async fn part(
@@ -78,8 +74,7 @@ async fn part(
         number.ok_or_else(|| ApiFault::invalid(format!("parts have the numbers 1 to {PART_NUMBER_MAX}")))?;
     let len = announced_len(request.headers())?;
     let content = upload::reader(request.into_body(), STALL_MAX);
-    let api = calls.api.clone();
-    calls.complete(async move { api.store_part(id, number, len, content).await }).await
+    calls.change(|api| async move { api.store_part(id, number, len, content).await }).await
 }
 
 async fn complete(

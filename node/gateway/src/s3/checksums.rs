@@ -2,6 +2,7 @@
 //!
 //! Invariant: a text is taken for a checksum only if it has as many bytes as its algorithm gives.
 
+use commonhold_client::types::FileInfo;
 use crc_fast::CrcAlgorithm;
 use data_encoding::BASE64;
 use s3s::checksum::ChecksumHasher;
@@ -9,6 +10,7 @@ use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use s3s::dto::{Checksum, ChecksumType};
 use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
 
+use super::attributes::CHECKSUM;
 use super::faults::invalid;
 
 /// An algorithm.
@@ -127,6 +129,16 @@ impl Sum {
             composite,
             value: value.to_owned(),
         })
+    }
+
+    /// What is kept with an object.
+    pub(super) fn of(info: &FileInfo) -> Option<Self> {
+        info.attributes.get(CHECKSUM).and_then(|text| Self::of_text(text))
+    }
+
+    /// What is kept with an object, as S3's answers have it.
+    pub(super) fn shown_of(info: &FileInfo) -> Checksum {
+        Self::of(info).map(|sum| sum.shown()).unwrap_or_default()
     }
 
     /// As S3's answers have it.

@@ -90,8 +90,7 @@ impl Bridge {
             let attributes = bounded(attributes)?;
             match self.copy_one(&bucket, &source, &target, attributes).await {
                 Ok(copied) => {
-                    let sum = copied.attributes.get(CHECKSUM).and_then(|text| Sum::of_text(text));
-                    let shown = sum.map(|sum| sum.shown()).unwrap_or_default();
+                    let shown = Sum::shown_of(&copied);
                     return Ok(S3Response::new(CopyObjectOutput {
                         copy_object_result: Some(CopyObjectResult {
                             checksum_crc32: shown.checksum_crc32,
@@ -119,7 +118,7 @@ impl Bridge {
     /// A copy has the checksum of its source, and is not read to have another.
     fn check_algorithm(&self, info: &FileInfo, wanted: Option<&ChecksumAlgorithm>) -> S3Result<()> {
         let Some(wanted) = wanted else { return Ok(()) };
-        let sum = info.attributes.get(CHECKSUM).and_then(|text| Sum::of_text(text));
+        let sum = Sum::of(info);
         if sum.is_some_and(|sum| sum.algorithm.name() == wanted.as_str()) {
             return Ok(());
         }

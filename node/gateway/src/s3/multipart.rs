@@ -269,8 +269,7 @@ impl Bridge {
         input: &CompleteMultipartUploadInput,
         info: &FileInfo,
     ) -> CompleteMultipartUploadOutput {
-        let sum = info.attributes.get(CHECKSUM).and_then(|text| Sum::of_text(text));
-        let shown = sum.map(|sum| sum.shown()).unwrap_or_default();
+        let shown = Sum::shown_of(info);
         CompleteMultipartUploadOutput {
             bucket: Some(input.bucket.clone()),
             checksum_crc32: shown.checksum_crc32,

@@ -100,8 +100,7 @@ impl Bridge {
             let only_if = self.condition(&place, matches, none_match).await?;
             self.put_file(&bucket, &place, upload, attributes, only_if).await?
         };
-        let sum = info.attributes.get(CHECKSUM).and_then(|text| Sum::of_text(text));
-        let shown = sum.map(|sum| sum.shown()).unwrap_or_default();
+        let shown = Sum::shown_of(&info);
         Ok(S3Response::new(PutObjectOutput {
             checksum_crc32: shown.checksum_crc32,
             checksum_crc32c: shown.checksum_crc32c,

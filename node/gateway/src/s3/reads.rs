@@ -16,7 +16,7 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use tokio_util::io::ReaderStream;
 
-use super::attributes::{CHECKSUM, Headers, etag_of, parts_of, tags_of};
+use super::attributes::{Headers, etag_of, parts_of, tags_of};
 use super::checksums::Sum;
 use super::conditions::{Conditions, Outcome, modified};
 use super::faults::{error, invalid};
@@ -28,26 +28,25 @@ use crate::api::ArchiveReader;
 /// How much of a file is sent at a time.
 const SEND_LEN: usize = 64 * 1024;
 
-impl Bridge {
-    pub(super) async fn head(
-        &self,
-        request: S3Request<HeadObjectInput>,
-    ) -> S3Result<S3Response<HeadObjectOutput>> {
-        let input = request.input;
-        let bucket = self.bucket(&input.bucket).await?;
-        let object = self.find(&bucket, &input.bucket, &input.key, input.version_id.as_deref()).await?;
-        let conditions = Conditions {
-            matches: input.if_match,
-            none_match: input.if_none_match,
-            modified_since: input.if_modified_since,
-            unmodified_since: input.if_unmodified_since,
-        };
-        check(&conditions, &object.info)?;
-        let cut = Cut::of(&object.info, input.range, input.part_number)?;
-        let headers = Headers::of(&object.info.attributes);
-        let shown = shown_sum(&object.info, input.checksum_mode.as_ref(), &cut);
-        let status = cut.content_range.as_ref().map(|_| StatusCode::PARTIAL_CONTENT);
-        let output = HeadObjectOutput {
+/// The conditions of a GetObject or HeadObject, whose inputs have them under the same names.
+macro_rules! conditions {
+    ($input:ident) => {
+        Conditions {
+            matches: $input.if_match,
+            none_match: $input.if_none_match,
+            modified_since: $input.if_modified_since,
+            unmodified_since: $input.if_unmodified_since,
+        }
+    };
+}
+
+/// The output of a GetObject or HeadObject: what both tell of an object under the same names, and more.
+macro_rules! output {
+    ($output:ident, $bucket:ident, $object:ident, $cut:ident, $mode:expr, { $($more:tt)* }) => {{
+        let info = &$object.info;
+        let headers = Headers::of(&info.attributes);
+        let shown = shown_sum(info, $mode, &$cut);
+        $output {
             accept_ranges: Some("bytes".to_owned()),
             cache_control: headers.cache_control,
             checksum_crc32: shown.checksum_crc32,
@@ -59,18 +58,34 @@ impl Bridge {
             content_disposition: headers.content_disposition,
             content_encoding: headers.content_encoding,
             content_language: headers.content_language,
-            content_length: Some(cut.len()),
-            content_range: cut.content_range,
+            content_length: Some($cut.len()),
+            content_range: $cut.content_range,
             content_type: headers.content_type,
-            e_tag: Some(etag_of(&object.info)),
+            e_tag: Some(etag_of(info)),
             expires: headers.expires,
-            last_modified: Some(modified(&object.info)),
+            last_modified: Some(modified(info)),
             metadata: headers.metadata,
-            parts_count: cut.parts,
-            version_id: bucket.version_id(&object.info),
+            parts_count: $cut.parts,
+            version_id: $bucket.version_id(info),
+            $($more)*
             ..Default::default()
-        };
-        let mut response = S3Response::new(output);
+        }
+    }};
+}
+
+impl Bridge {
+    pub(super) async fn head(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket).await?;
+        let object = self.find(&bucket, &input.bucket, &input.key, input.version_id.as_deref()).await?;
+        check(&conditions!(input), &object.info)?;
+        let cut = Cut::of(&object.info, input.range, input.part_number)?;
+        let status = cut.content_range.as_ref().map(|_| StatusCode::PARTIAL_CONTENT);
+        let mode = input.checksum_mode.as_ref();
+        let mut response = S3Response::new(output!(HeadObjectOutput, bucket, object, cut, mode, {}));
         response.status = status;
         Ok(response)
     }
@@ -81,46 +96,19 @@ impl Bridge {
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
         let bucket = self.bucket(&input.bucket).await?;
-        let conditions = Conditions {
-            matches: input.if_match,
-            none_match: input.if_none_match,
-            modified_since: input.if_modified_since,
-            unmodified_since: input.if_unmodified_since,
-        };
+        let conditions = conditions!(input);
         for _ in 0..TRIES {
             let object = self.find(&bucket, &input.bucket, &input.key, input.version_id.as_deref()).await?;
             check(&conditions, &object.info)?;
             let cut = Cut::of(&object.info, input.range, input.part_number)?;
             // Another version came meanwhile: look again.
             let Some(content) = self.open(&object, &cut).await? else { continue };
-            let headers = Headers::of(&object.info.attributes);
-            let shown = shown_sum(&object.info, input.checksum_mode.as_ref(), &cut);
             let tags = tags_of(&object.info.attributes).len();
-            return Ok(S3Response::new(GetObjectOutput {
-                accept_ranges: Some("bytes".to_owned()),
+            let mode = input.checksum_mode.as_ref();
+            return Ok(S3Response::new(output!(GetObjectOutput, bucket, object, cut, mode, {
                 body: Some(content),
-                cache_control: headers.cache_control,
-                checksum_crc32: shown.checksum_crc32,
-                checksum_crc32c: shown.checksum_crc32c,
-                checksum_crc64nvme: shown.checksum_crc64nvme,
-                checksum_sha1: shown.checksum_sha1,
-                checksum_sha256: shown.checksum_sha256,
-                checksum_type: shown.checksum_type,
-                content_disposition: headers.content_disposition,
-                content_encoding: headers.content_encoding,
-                content_language: headers.content_language,
-                content_length: Some(cut.len()),
-                content_range: cut.content_range,
-                content_type: headers.content_type,
-                e_tag: Some(etag_of(&object.info)),
-                expires: headers.expires,
-                last_modified: Some(modified(&object.info)),
-                metadata: headers.metadata,
-                parts_count: cut.parts,
                 tag_count: i32::try_from(tags).ok().filter(|count| *count > 0),
-                version_id: bucket.version_id(&object.info),
-                ..Default::default()
-            }));
+            })));
         }
         Err(S3Error::new(S3ErrorCode::OperationAborted))
     }
@@ -155,7 +143,7 @@ impl Bridge {
         let named = input.object_attributes.iter().flat_map(|it| it.as_str().split(','));
         let named: Vec<_> = named.map(str::trim).collect();
         let wanted = |name: &str| named.contains(&name);
-        let sum = info.attributes.get(CHECKSUM).and_then(|text| Sum::of_text(text));
+        let sum = Sum::of(info);
         let parts = parts_of(&info.attributes, info.entry.bytes);
         let total = parts.and_then(|parts| i32::try_from(parts.len()).ok());
         Ok(S3Response::new(GetObjectAttributesOutput {
@@ -239,8 +227,7 @@ fn shown_sum(info: &FileInfo, mode: Option<&ChecksumMode>, cut: &Cut) -> Checksu
     if mode.is_none_or(|mode| mode.as_str() != ChecksumMode::ENABLED) || cut.content_range.is_some() {
         return Checksum::default();
     }
-    let sum = info.attributes.get(CHECKSUM).and_then(|text| Sum::of_text(text));
-    sum.map(|sum| sum.shown()).unwrap_or_default()
+    Sum::shown_of(info)
 }
 
 /// A stream that one task reads, as s3s wants it: shareable between threads, although nobody shares it.

@@ -333,11 +333,11 @@ print(len(z.namelist()))`;
     await page.close();
   },
 
-  async 'attacks 1 to 16: what a dishonest node sends is refused'() {
+  async 'attacks 1 to 16, 20 and 22: what a dishonest node sends is refused'() {
     for (const [what, [url, words]] of Object.entries(plan.refused)) {
       const page = await visit(url);
       await page.waitForText(words);
-      same(await page.eval(() => document.querySelectorAll('.row, .file').length), 0, `${what}: nothing is shown`);
+      same(await page.eval(() => document.querySelectorAll('.row, .file, .drop-zone').length), 0, `${what}: nothing is shown`);
       if (what.startsWith('the link segment')) await picture(page, 'error-altered');
       same(page.downloads.size, 0, `${what}: nothing is saved`);
       await page.close();
@@ -345,7 +345,7 @@ print(len(z.namelist()))`;
     for (const url of plan.flips) {
       const page = await visit(url);
       await page.waitFor(() => document.querySelector('.message h1'));
-      same(await page.eval(() => document.querySelectorAll('.row, .file').length), 0, 'a flipped record: nothing is shown');
+      same(await page.eval(() => document.querySelectorAll('.row, .file, .drop-zone').length), 0, 'a flipped record: nothing is shown');
       await page.close();
     }
     // A record that is older than the one that was seen.

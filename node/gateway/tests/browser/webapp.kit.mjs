@@ -5,34 +5,34 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Browser, same, until } from './chrome.mjs';
 
-const [base, token, shots, scratch] = process.argv.slice(2);
+export const [base, token, shots, scratch] = process.argv.slice(2);
 const wanted = process.env.COMMONHOLD_WEB_STEPS?.split(',');
 const answers = createInterface({ input: process.stdin });
 
 /** Has the test's other half stop or start the node. */
-function node(what) {
+export function node(what) {
   const answered = new Promise((done) => answers.once('line', done));
   console.log(`@${what}`);
   return answered;
 }
 
 /** Calls the API from here, as another program would. */
-async function api(method, path, json) {
+export async function api(method, path, json) {
   const headers = { authorization: `Bearer ${token}`, ...(json ? { 'content-type': 'application/json' } : {}) };
   const answer = await fetch(`${base}${path}`, { method, headers, body: json && JSON.stringify(json) });
   const text = await answer.text();
   return { status: answer.status, text, ...(text.startsWith('{') ? JSON.parse(text) : {}) };
 }
-const info = (path) => api('GET', `/v1/files/info?path=${encodeURIComponent(path)}`);
-const there = async (path) => (await info(path)).status === 200;
-const content = async (path) => (await api('GET', `/v1/file?path=${encodeURIComponent(path)}`)).text;
+export const info = (path) => api('GET', `/v1/files/info?path=${encodeURIComponent(path)}`);
+export const there = async (path) => (await info(path)).status === 200;
+export const content = async (path) => (await api('GET', `/v1/file?path=${encodeURIComponent(path)}`)).text;
 
-const browser = await Browser.launch();
-const open = async (page, hash) => {
+export const browser = await Browser.launch();
+export const open = async (page, hash) => {
   await page.goto(`${base}/${hash}`);
 };
 let latest;
-const withToken = async (options, hash = '#/files') => {
+export const withToken = async (options, hash = '#/files') => {
   const page = await browser.page(options);
   latest = page;
   await page.goto(`${base}/#token=${token}`);
@@ -41,26 +41,26 @@ const withToken = async (options, hash = '#/files') => {
   return page;
 };
 /** Waits for a row of the list, and answers its index. */
-const row = (page, name) =>
+export const row = (page, name) =>
   page.waitFor((name) => {
     const rows = [...document.querySelectorAll('.grid-body .grid-row')];
     const found = rows.find((it) => it.querySelector('.name')?.textContent === name);
     return found ? `[data-at="${found.dataset.at}"]` : null;
   }, name);
-const gone = (page, name) =>
+export const gone = (page, name) =>
   page.waitFor(
     (name) => ![...document.querySelectorAll('.grid-body .name')].some((it) => it.textContent === name),
     name,
   );
 /** Selects the row of this name with the mouse, not on its name, which would open it. */
-const select = async (page, name, modifiers = []) =>
+export const select = async (page, name, modifiers = []) =>
   page.click(`${await row(page, name)} .cell-size`, undefined, { modifiers });
-const openRow = async (page, name) => page.click(`${await row(page, name)} .name`);
-const dialogGone = (page) => page.waitFor(() => !document.querySelector('dialog[open]'));
-const focusList = (page) => page.eval(() => document.querySelector('.grid').focus());
+export const openRow = async (page, name) => page.click(`${await row(page, name)} .name`);
+export const dialogGone = (page) => page.waitFor(() => !document.querySelector('dialog[open]'));
+export const focusList = (page) => page.eval(() => document.querySelector('.grid').focus());
 
 /** Drags what is at one selector onto another, as a hand would. */
-async function dragOnto(page, from, to) {
+export async function dragOnto(page, from, to) {
   const [start, end] = [await page.middle(from), await page.middle(to)];
   let caught;
   const hear = ({ method, sessionId, params }) => {
@@ -83,7 +83,7 @@ async function dragOnto(page, from, to) {
 }
 
 /** Text whose contrast with what is behind it is too low. */
-const faint = (page) =>
+export const faint = (page) =>
   page.eval(() => {
     const parse = (text) => {
       const numbers = text.match(/[\d.]+/g).map(Number);
@@ -121,7 +121,7 @@ const faint = (page) =>
     return bad;
   });
 /** Controls without a name for those who cannot see them, and ids that stand twice. */
-const unnamed = (page) =>
+export const unnamed = (page) =>
   page.eval(() => {
     const bad = [];
     for (const it of document.querySelectorAll(
@@ -143,18 +143,18 @@ const unnamed = (page) =>
 
 let failed = 0;
 const steps = [];
-const step = (name, run) => steps.push([name, run]);
+export const step = (name, run) => steps.push([name, run]);
 
 /** What the browser said about failures that a step caused on purpose is struck out. */
-function quiet(page, ...allowed) {
+export function quiet(page, ...allowed) {
   page.complaints = page.complaints.filter((it) => !allowed.some((part) => it.includes(part)));
 }
-function clean(page, when) {
+export function clean(page, when) {
   same(page.complaints, [], `${when}: errors or violations of the policy`);
 }
 
 /** Runs the steps, says how each went, and ends the process. */
-async function finish() {
+export async function finish() {
   try {
     for (const [name, run] of steps) {
       if (wanted && !wanted.some((part) => name.includes(part))) continue;
@@ -175,31 +175,3 @@ async function finish() {
   console.log(`${readdirSync(shots).length} screenshots in ${shots}`);
   process.exit(failed ? 1 : 0);
 }
-
-export {
-  base,
-  token,
-  shots,
-  scratch,
-  node,
-  api,
-  info,
-  there,
-  content,
-  browser,
-  open,
-  withToken,
-  row,
-  gone,
-  select,
-  openRow,
-  dialogGone,
-  dragOnto,
-  focusList,
-  faint,
-  unnamed,
-  step,
-  quiet,
-  clean,
-  finish,
-};

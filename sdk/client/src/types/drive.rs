@@ -1,5 +1,5 @@
 //! An owner's drive as the local API shows it and is asked to change it (spec/api.md, spec/drive.md):
-//! files, folders, versions, the bin, other histories, redundancy, shares.
+//! files, folders, versions, the bin, other histories, redundancy. Not here: links (`shares`).
 //!
 //! Invariant: paths are absolute paths of the drive, times are milliseconds since 1970 unless their name
 //! says otherwise, and what was written by others (names, attributes) is data, never markup.
@@ -20,8 +20,6 @@ pub const ATTRIBUTES_MAX: usize = 64;
 pub const ATTRIBUTE_KEY_LEN_MAX: usize = 128;
 /// Most bytes of all keys and values of the attributes of one file or folder.
 pub const ATTRIBUTES_LEN_MAX: usize = 8 * 1024;
-/// Longest password of a share, bytes.
-pub const PASSWORD_LEN_MAX: usize = 1024;
 
 /// What is kept of a file or folder beside its bytes: short texts under short names. `content-type` and
 /// `etag` (lower-case hexadecimal MD5 of the content) are set by whoever stored the file, names that begin
@@ -303,86 +301,6 @@ pub struct AtRisk {
     pub advice: String,
 }
 
-/// `GET /v1/shares`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SharesView {
-    /// Newest first.
-    pub shares: Vec<ShareView>,
-}
-
-/// A link that the owner has given out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShareView {
-    /// The link's id, 64 hexadecimal digits; no secret.
-    pub id: String,
-    /// What it shows. A path that was moved or removed since shows nothing any more.
-    pub path: String,
-    /// What stands there.
-    pub kind: FileKind,
-    /// When it was made.
-    pub created_ms: i64,
-    /// When it ends, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_ms: Option<i64>,
-    /// Whether a password is needed.
-    pub password: bool,
-    /// Whether others may put files into the folder.
-    pub drop_box: bool,
-    /// The whole link, secret included. Whoever has it can read what is shared.
-    pub link: String,
-    /// What keeps the link from working, a sentence; absent when it works.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
-/// `POST /v1/shares`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShareRequest {
-    /// What is shared.
-    pub path: String,
-    /// For how long; for ever without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_seconds: Option<u64>,
-    /// A password that is needed beside the link, 1 to 1,024 bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<String>,
-    /// Others may put files into the folder, and see nothing of it.
-    #[serde(default)]
-    pub drop_box: bool,
-    /// Where the link points, like `https://drive.example.org`; without it, what the configuration says, or
-    /// this node's own gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<String>,
-}
-
-/// `POST /v1/links/list` and `POST /v1/links/archive`: what somebody else's link shows. The node reads and
-/// verifies it itself and trusts no gateway.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LinkRequest {
-    /// The whole link, or `ID#SECRET`.
-    pub link: String,
-    /// Its password, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<String>,
-    /// Where below it; its root is a folder with one entry, what is shared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Go on after this name; for a list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// At most so many entries; for a list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-}
-
-impl std::fmt::Debug for LinkRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LinkRequest").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
 /// `POST /v1/tickets`: lets a browser fetch one thing without the token, once, within a minute.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -439,7 +357,7 @@ pub struct S3KeyRequest {
 pub struct Done {}
 
 /// A key that was just made: its secret is told here and never again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct S3KeyNew {
     /// As in the list.
     #[serde(flatten)]
@@ -449,6 +367,16 @@ pub struct S3KeyNew {
     /// Where the S3 interface listens; absent when it is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+}
+
+/// Without the secret.
+impl std::fmt::Debug for S3KeyNew {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3KeyNew")
+            .field("key", &self.key)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `GET /v1/uploads`: files that are being put in parts, newest first.

@@ -155,8 +155,9 @@ fn split(bytes: &[u8]) -> Result<(&[u8], Option<&[u8]>), PackageError> {
     Ok((bytes, None))
 }
 
-/// An unsigned LEB128 of at most 32 bits, and where it ends.
-fn read_leb128(bytes: &[u8], mut at: usize) -> Option<(u32, usize)> {
+/// Reads the unsigned LEB128 that begins at `at`: its value, and where it ends. None when it is cut off or
+/// has more than 32 bits.
+pub fn read_leb128(bytes: &[u8], mut at: usize) -> Option<(u32, usize)> {
     let mut value = 0_u64;
     for shift in (0..35).step_by(7) {
         let byte = *bytes.get(at)?;
@@ -169,7 +170,8 @@ fn read_leb128(bytes: &[u8], mut at: usize) -> Option<(u32, usize)> {
     None
 }
 
-fn leb128(mut value: u32) -> Vec<u8> {
+/// Writes a number as an unsigned LEB128, as short as it can be.
+pub fn leb128(mut value: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let low = (value & 0x7f) as u8;
@@ -227,6 +229,18 @@ mod tests {
             let again = seal(&sealed, &manifest(), Some(&author())).unwrap();
             assert_eq!(Package::open(&again).unwrap().component, component());
         }
+    }
+
+    #[test]
+    fn a_leb128_has_at_most_32_bits() {
+        for value in [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, u32::MAX] {
+            let written = leb128(value);
+            assert_eq!(read_leb128(&[&[9], &written[..]].concat(), 1), Some((value, 1 + written.len())));
+            assert_eq!(read_leb128(&written[..written.len() - 1], 0), None);
+        }
+        assert_eq!(read_leb128(&[0xff, 0xff, 0xff, 0xff, 0x1f], 0), None);
+        assert_eq!(read_leb128(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00], 0), None);
+        assert_eq!(read_leb128(&[1], 2), None);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod drive;
+
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
