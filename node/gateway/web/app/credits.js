@@ -18,10 +18,9 @@ export class CreditsView extends Page {
   }
 
   async ask(signal) {
-    const [credit, ledger] = await Promise.all([
-      api.credit(signal).catch((error) => (error.code === "wrong_role" ? null : Promise.reject(error))),
-      api.ledger(0, 0, signal),
-    ]);
+    const [{ storage }, ledger] = await Promise.all([api.status(signal), api.ledger(0, 0, signal)]);
+    // Only who lends disk gives credit.
+    const credit = storage ? await api.credit(signal) : null;
     const from = Math.max(0, ledger.size - ENTRIES);
     const { entries } = ledger.size > 0 ? await api.ledger(from, ENTRIES, signal) : { entries: [] };
     return { credit, balances: ledger.balances, size: ledger.size, entries };
