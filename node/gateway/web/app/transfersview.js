@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import * as transfers from "./transfers.js";
 import { button, fill, h, icon, placeholder } from "./dom.js";
-import { base, bytes, counted, duration, exactly, parent, placeName, rate, shown } from "./format.js";
+import { base, bytes, counted, duration, exactly, number, parent, placeName, rate, shown } from "./format.js";
 import { attempt, confirm } from "./overlay.js";
 import { fileHash, go } from "./router.js";
 import { versionsDialog } from "./versions.js";
@@ -14,11 +14,11 @@ export function batchWords(batch) {
   const done = batch.count("done");
   const down = batch.way === "down";
   const what = down ? "item" : "file";
-  const many = files > 1 ? `${done.toLocaleString("en")} of ${counted(files, what)} · ` : "";
+  const many = files > 1 ? `${number(done)} of ${counted(files, what)} · ` : "";
   if (batch.state === "done")
     return `${files > 1 ? `${counted(files, what)} · ` : ""}${bytes(batch.bytes)} · ${down ? "downloaded" : storedWords(batch)}`;
   if (batch.state === "cancelled") return `${many}cancelled`;
-  if (batch.state === "failed") return `${many}${counted(batch.count("failed"), what)} failed`;
+  if (batch.state === "failed") return files > 1 ? `${many}${number(batch.count("failed"))} failed` : "failed";
   const speed = batch.rate;
   const left = batch.left;
   const all = batch.bytes > 0 && batch.sent >= batch.bytes;
@@ -51,7 +51,7 @@ function storedWords(batch) {
   if (replaced === 0) return "stored";
   if (batch.items.length === 1) return "stored as a new version; the earlier one is kept";
   if (replaced === batch.items.length) return "stored as new versions; the earlier ones are kept";
-  return `stored, ${replaced.toLocaleString("en")} as ${replaced === 1 ? "a new version" : "new versions"}`;
+  return `stored, ${number(replaced)} as ${replaced === 1 ? "a new version" : "new versions"}`;
 }
 
 class Line {
