@@ -93,7 +93,7 @@ step('upload', async () => {
   same(await content('/old.txt'), 'by input', 'the uploaded bytes');
   same((await info('/old.txt')).modified_ms, 1_700_000_000_000, 'the time of modification');
   same((await info('/empty.bin')).bytes, 0, 'the empty file');
-  await page.dropFiles('.grid', [folder]);
+  await page.dropFiles('.status-line', [folder]);
   await openRow(page, 'holiday');
   await openRow(page, 'day 1');
   await row(page, 'ü 文件.txt');
@@ -387,6 +387,69 @@ step('downloads are listed with their progress', async () => {
   await page.close();
 });
 
+step('film and documents', async () => {
+  const page = await withToken({}, '#/files/Videos');
+  await openRow(page, 'film.webm');
+  await page.waitFor(() => document.querySelector('video')?.videoWidth === 320);
+  await page.eval(() => document.querySelector('video').play());
+  await page.waitFor(() => document.querySelector('video').currentTime > 0.2);
+  await page.eval(() => document.querySelector('video').pause());
+  await page.screenshot(join(shots, 'video.png'));
+  const end = await page.eval(() => (document.querySelector('video').currentTime = document.querySelector('video').duration * 0.8));
+  await page.waitFor((end) => {
+    const video = document.querySelector('video');
+    return !video.seeking && Math.abs(video.currentTime - end) < 0.01 && video.readyState >= 2;
+  }, end);
+  const media = page.requests.filter(({ url, headers }) => url.includes('/v1/tickets/') && headers.Range);
+  check(media.length >= 1, 'the player asks for ranges');
+  await page.press('Escape');
+  await dialogGone(page);
+
+  // Documents open in a tab of their own, which knows nothing of the app and runs nothing of theirs.
+  for (const [folder, name] of [
+    ['Documents', 'Lease.pdf'],
+    ['Hostile', 'page.pdf'],
+  ]) {
+    await open(page, `#/files/${folder}`);
+    await openRow(page, name);
+    await page.waitForText('in a tab of its own');
+    if (folder === 'Documents') await page.screenshot(join(shots, 'pdf.png'));
+    const known = new Set((await browser.send('Target.getTargets')).targetInfos.map((it) => it.targetId));
+    await page.click('.button', 'Open in a new tab');
+    const fresh = await until('the tab', async () =>
+      (await browser.send('Target.getTargets')).targetInfos.find(
+        (it) => !known.has(it.targetId) && it.type === 'page' && it.url.includes('/v1/tickets/'),
+      ),
+    );
+    const tab = await browser.attach(fresh);
+    await tab.waitFor(() => document.readyState === 'complete');
+    const facts = await tab.eval(() => ({
+      type: document.contentType,
+      opener: window.opener,
+      stored: sessionStorage.length + localStorage.length,
+      title: document.querySelector('script') ? 'a script' : '',
+      pwned: window.pwned ?? 0,
+    }));
+    same(facts, { type: 'application/pdf', opener: null, stored: 0, title: '', pwned: 0 }, `${name} in its tab`);
+    // The browser's own reader, which is another origin, has it.
+    const reader = async () =>
+      (await browser.send('Target.getTargets')).targetInfos.some(
+        (it) => it.type === 'iframe' && it.url === fresh.url && it.browserContextId === fresh.browserContextId,
+      );
+    await until('the reader', reader);
+    await tab.resize(1280, 800);
+    await sleep(300);
+    if (folder === 'Documents') await tab.screenshot(join(shots, 'pdf-tab.png'));
+    same(await page.eval(() => window.pwned ?? 0), 0, `${name} reaches nothing of the app`);
+    check(!tab.requests.some(({ url }) => url.includes(':9/')), `${name} calls nobody`);
+    await tab.close();
+    await page.press('Escape');
+    await dialogGone(page);
+  }
+  clean(page, 'film and documents');
+  await page.close();
+});
+
 step('10,000 entries', async () => {
   const page = await withToken({}, '#/files/Large');
   await page.waitForText('10,000 files');
@@ -565,69 +628,6 @@ step('preview and versions', async () => {
   await page.waitFor(() => document.querySelector('audio')?.duration > 0.9);
   await page.press('Escape');
   clean(page, 'previews');
-  await page.close();
-});
-
-step('film and documents', async () => {
-  const page = await withToken({}, '#/files/Videos');
-  await openRow(page, 'film.webm');
-  await page.waitFor(() => document.querySelector('video')?.videoWidth === 320);
-  await page.eval(() => document.querySelector('video').play());
-  await page.waitFor(() => document.querySelector('video').currentTime > 0.2);
-  await page.eval(() => document.querySelector('video').pause());
-  await page.screenshot(join(shots, 'video.png'));
-  const end = await page.eval(() => (document.querySelector('video').currentTime = document.querySelector('video').duration * 0.8));
-  await page.waitFor((end) => {
-    const video = document.querySelector('video');
-    return !video.seeking && Math.abs(video.currentTime - end) < 0.01 && video.readyState >= 2;
-  }, end);
-  const media = page.requests.filter(({ url, headers }) => url.includes('/v1/tickets/') && headers.Range);
-  check(media.length >= 1, 'the player asks for ranges');
-  await page.press('Escape');
-  await dialogGone(page);
-
-  // Documents open in a tab of their own, which knows nothing of the app and runs nothing of theirs.
-  for (const [folder, name] of [
-    ['Documents', 'Lease.pdf'],
-    ['Hostile', 'page.pdf'],
-  ]) {
-    await open(page, `#/files/${folder}`);
-    await openRow(page, name);
-    await page.waitForText('in a tab of its own');
-    if (folder === 'Documents') await page.screenshot(join(shots, 'pdf.png'));
-    const known = new Set((await browser.send('Target.getTargets')).targetInfos.map((it) => it.targetId));
-    await page.click('.button', 'Open in a new tab');
-    const fresh = await until('the tab', async () =>
-      (await browser.send('Target.getTargets')).targetInfos.find(
-        (it) => !known.has(it.targetId) && it.type === 'page' && it.url.includes('/v1/tickets/'),
-      ),
-    );
-    const tab = await browser.attach(fresh);
-    await tab.waitFor(() => document.readyState === 'complete');
-    const facts = await tab.eval(() => ({
-      type: document.contentType,
-      opener: window.opener,
-      stored: sessionStorage.length + localStorage.length,
-      title: document.querySelector('script') ? 'a script' : '',
-      pwned: window.pwned ?? 0,
-    }));
-    same(facts, { type: 'application/pdf', opener: null, stored: 0, title: '', pwned: 0 }, `${name} in its tab`);
-    // The browser's own reader, which is another origin, has it.
-    const reader = async () =>
-      (await browser.send('Target.getTargets')).targetInfos.some(
-        (it) => it.type === 'iframe' && it.url === fresh.url && it.browserContextId === fresh.browserContextId,
-      );
-    await until('the reader', reader);
-    await tab.resize(1280, 800);
-    await sleep(300);
-    if (folder === 'Documents') await tab.screenshot(join(shots, 'pdf-tab.png'));
-    same(await page.eval(() => window.pwned ?? 0), 0, `${name} reaches nothing of the app`);
-    check(!tab.requests.some(({ url }) => url.includes(':9/')), `${name} calls nobody`);
-    await tab.close();
-    await page.press('Escape');
-    await dialogGone(page);
-  }
-  clean(page, 'film and documents');
   await page.close();
 });
 

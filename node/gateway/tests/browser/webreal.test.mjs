@@ -103,7 +103,7 @@ step('files and folders go in', async () => {
   make('album/deep/two ü 文件.bin', 1_300_000);
   make('album/unread.bin', 900_000);
   mkdirSync(join(scratch, 'album', 'empty'));
-  await page.dropFiles('.grid', [join(scratch, 'album')]);
+  await page.dropFiles('.status-line', [join(scratch, 'album')]);
   await row(page, 'album');
   await page.click('.nav-transfers');
   await page.waitFor(
