@@ -16,7 +16,7 @@ export function batchWords(batch) {
   const what = down ? "item" : "file";
   const many = files > 1 ? `${number(done)} of ${counted(files, what)} · ` : "";
   if (batch.state === "done")
-    return `${files > 1 ? `${counted(files, what)} · ` : ""}${bytes(batch.bytes)} · ${down ? "downloaded" : storedWords(batch)}`;
+    return `${files > 1 && batch.title !== counted(files, what) ? `${counted(files, what)} · ` : ""}${bytes(batch.bytes)} · ${down ? "downloaded" : storedWords(batch)}`;
   if (batch.state === "cancelled") return `${many}cancelled`;
   if (batch.state === "failed") return files > 1 ? `${many}${number(batch.count("failed"))} failed` : "failed";
   const speed = batch.rate;
@@ -163,7 +163,7 @@ export class TransfersView {
     this.lines = new Map();
     this.list = h("ul", { class: "lines" });
     this.waiting = h("div", { class: "stack" });
-    this.none = h("div");
+    this.none = h("div", { class: "middle" });
     this.clear = button("Clear ended", { icon: "check" }, () => transfers.clearEnded());
     this.element = h(
       "div",
@@ -242,9 +242,13 @@ export class TransfersView {
       const waiting = uploads.filter((upload) => !transfers.isSending(upload.id));
       fill(
         this.waiting,
-        waiting.length > 0 && h("h2", {}, "Begun and not finished"),
         waiting.length > 0 &&
-          h("p", { class: "hint" }, "Choose the same file again: only what is missing is sent."),
+          h(
+            "div",
+            {},
+            h("h2", {}, "Begun and not finished"),
+            h("p", { class: "hint" }, "Choose the same file again: only what is missing is sent."),
+          ),
         waiting.length > 0 &&
           h(
             "ul",
