@@ -55,6 +55,7 @@ const FILES: &[(&str, &str, &str)] = files![
     "credits.js" SCRIPT "app/credits.js",
     "details.js" SCRIPT "app/details.js",
     "dom.js" SCRIPT "app/dom.js",
+    "downloads.js" SCRIPT "app/downloads.js",
     "dropping.js" SCRIPT "app/dropping.js",
     "entries.js" SCRIPT "app/entries.js",
     "files.js" SCRIPT "app/files.js",

@@ -349,6 +349,76 @@ async fn a_ticket_fetches_one_file_without_the_token() {
 }
 
 #[tokio::test]
+async fn a_download_is_counted_and_can_be_ended() {
+    let node = Node::start().await;
+    let (client, drive) = (&node.client, &node.fake.drive);
+    drive.put("/clip.mp4", b"0123456789");
+    client.make_folder("/ordner").await.unwrap();
+    let begin = async |path: &str| {
+        let request = TicketRequest { path: path.into(), ..Default::default() };
+        let ticket = client.ticket(&request).await.unwrap();
+        (ticket.url, ticket.download.unwrap())
+    };
+    let view = async |id: &str| {
+        let all = client.downloads().await.unwrap().downloads;
+        all.into_iter().find(|it| it.id == id).unwrap()
+    };
+    // One that shows is none.
+    let shown = TicketRequest { path: "/clip.mp4".into(), inline: true, ..Default::default() };
+    assert_eq!(client.ticket(&shown).await.unwrap().download, None);
+    assert_eq!(client.downloads().await.unwrap().downloads, []);
+
+    let (url, id) = begin("/clip.mp4").await;
+    let waiting = view(&id).await;
+    assert_eq!((waiting.state, waiting.bytes, waiting.sent_bytes), (DownloadState::Waiting, Some(10), 0));
+    assert!(!url.contains(&id), "what is listed opens nothing");
+    assert_eq!(browser(&node, &url, "").await.body, "0123456789");
+    let done = view(&id).await;
+    assert_eq!((done.state, done.path.as_str(), done.sent_bytes), (DownloadState::Done, "/clip.mp4", 10));
+    assert_eq!(client.cancel_download(&id).await.unwrap(), done, "what has ended stays as it is");
+
+    let (url, id) = begin("/ordner").await;
+    assert_eq!((view(&id).await.bytes, view(&id).await.kind), (None, FileKind::Folder));
+    browser(&node, &url, "").await;
+    assert_eq!((view(&id).await.state, view(&id).await.sent_bytes), (DownloadState::Done, 20 * common::MIB));
+
+    // One that cannot be read, at its beginning and later.
+    for after in [0, 4] {
+        drive.break_after("/clip.mp4", after);
+        let (url, id) = begin("/clip.mp4").await;
+        browser(&node, &url, "").await;
+        let failed = view(&id).await;
+        assert_eq!((failed.state, failed.sent_bytes), (DownloadState::Failed, after));
+        assert!(failed.reason.unwrap().contains("chunks can be fetched"));
+    }
+    drive.break_after("/clip.mp4", 99);
+
+    // One that is cancelled under way is cut, and one that waits is not answered.
+    drive.hold_after("/ordner", common::MIB);
+    let (url, id) = begin("/ordner").await;
+    let cut = async {
+        let answer = browser(&node, &url, "").await;
+        assert!(!answer.body.ends_with("0\r\n\r\n"), "it looks whole");
+    };
+    let cancel = async {
+        while view(&id).await.sent_bytes < common::MIB {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(client.cancel_download(&id).await.unwrap().state, DownloadState::Cancelled);
+    };
+    futures::join!(cut, cancel);
+    let (url, id) = begin("/clip.mp4").await;
+    client.cancel_download(&id).await.unwrap();
+    assert_eq!(browser(&node, &url, "").await.code(), "not_found");
+    assert_eq!(code(client.cancel_download(&"0".repeat(32)).await), "not_found");
+    // Both need the token.
+    assert_eq!(browser(&node, "/v1/downloads", "").await.status, 401);
+    let plain =
+        format!("DELETE /v1/downloads/{id} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", node.address);
+    assert_eq!(node.raw(&plain).await.status, 401);
+}
+
+#[tokio::test]
 async fn attack_40_a_ticket_opens_nothing_else() {
     let node = Node::start().await;
     node.fake.drive.put("/a.png", b"x");

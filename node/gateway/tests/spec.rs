@@ -81,6 +81,8 @@ fn every_example_is_what_the_types_say() {
             "ShareView" => check::<ShareView>(example),
             "TicketRequest" => check::<TicketRequest>(example),
             "Ticket" => check::<Ticket>(example),
+            "DownloadsView" => check::<DownloadsView>(example),
+            "DownloadView" => check::<DownloadView>(example),
             "S3KeysView" => check::<S3KeysView>(example),
             "S3KeyRequest" => check::<S3KeyRequest>(example),
             "S3KeyNew" => check::<S3KeyNew>(example),
@@ -89,8 +91,8 @@ fn every_example_is_what_the_types_say() {
         }
         seen.insert(name);
     }
-    assert_eq!(seen.len(), 57, "examples are missing: {seen:?}");
-    assert_eq!(spec.matches("```json").count(), 57, "an example does not say its type");
+    assert_eq!(seen.len(), 59, "examples are missing: {seen:?}");
+    assert_eq!(spec.matches("```json").count(), 59, "an example does not say its type");
 }
 
 /// Every file below a folder of sources.

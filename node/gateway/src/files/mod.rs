@@ -2,9 +2,11 @@
 //!
 //! Invariant: as in [`routes`](crate::routes): each request is checked whole before the drive is asked, and
 //! each change goes on to its end. Not here: bytes of files (`content`), uploads in parts (`uploads`),
-//! what a browser fetches without the token (`tickets`), keys of S3 (`s3_keys`).
+//! what a browser fetches without the token (`tickets`) and how far it is (`downloads`), keys of S3
+//! (`s3_keys`).
 
 mod content;
+mod downloads;
 pub(crate) mod links;
 mod names;
 pub(crate) mod s3_keys;
@@ -53,6 +55,7 @@ pub(crate) fn router() -> Router<Arc<Calls>> {
         .merge(links::router())
         .merge(uploads::router())
         .merge(tickets::router())
+        .merge(downloads::router())
         .merge(s3_keys::router())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a ticket is 256 random bits and names one thing; one for saving works once, within a minute;
 //! one for showing works until a minute after its last use, because a player comes back for other parts;
-//! at most [`TICKETS_MAX`] are open. What a browser shows is of a kind that runs nothing.
+//! at most [`TICKETS_MAX`] are open. What a browser shows is of a kind that runs nothing. Not here: how far
+//! the downloads are ([`downloads`](super::downloads)).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,6 +21,7 @@ use data_encoding::HEXLOWER;
 use futures::StreamExt;
 
 use super::content::{Selected, body as content_body, select};
+use super::downloads::{Downloads, Meter};
 use super::names::{PDF, disposition, shown_as};
 use super::step;
 use crate::api::ApiFault;
@@ -62,6 +64,8 @@ struct Grant {
 
 struct Open {
     grant: Grant,
+    /// Of one for saving; dropped with it, which tells that nobody came.
+    meter: Option<Meter>,
     /// Answers that are under way.
     uses: usize,
     ends: Instant,
@@ -69,14 +73,33 @@ struct Open {
 
 /// The tickets that are open. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Tickets(Arc<Mutex<HashMap<[u8; 32], Open>>>);
+pub(crate) struct Tickets {
+    open: Arc<Mutex<HashMap<[u8; 32], Open>>>,
+    /// What is fetched under them.
+    pub(super) downloads: Downloads,
+}
+
+/// What a ticket is shown for.
+struct Shown {
+    grant: Grant,
+    /// Counts a download.
+    meter: Option<Meter>,
+    /// Keeps one for showing open while it is answered.
+    in_use: Option<Use>,
+}
 
 impl Tickets {
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Open>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, grant: Grant) -> Result<String, ApiFault> {
+    /// Drops those whose time is over.
+    pub(super) fn tidy(&self) {
+        let now = Instant::now();
+        self.lock().retain(|_, it| it.uses > 0 || it.ends > now);
+    }
+
+    fn add(&self, grant: Grant, meter: Option<Meter>) -> Result<String, ApiFault> {
         let mut key = [0; 32];
         aws_lc_rs::rand::fill(&mut key).map_err(|_| ApiFault::internal("there is no randomness"))?;
         let now = Instant::now();
@@ -90,12 +113,12 @@ impl Tickets {
             })?;
             tickets.remove(&idle);
         }
-        tickets.insert(key, Open { grant, uses: 0, ends: now + LIFE });
+        tickets.insert(key, Open { grant, meter, uses: 0, ends: now + LIFE });
         Ok(HEXLOWER.encode(&key))
     }
 
-    /// What the ticket is for, and what keeps it open while that is being answered.
-    fn take(&self, ticket: &str) -> Option<(Grant, Option<Use>)> {
+    /// What the ticket is for.
+    fn take(&self, ticket: &str) -> Option<Shown> {
         let key: [u8; 32] = HEXLOWER.decode(ticket.as_bytes()).ok()?.try_into().ok()?;
         let mut tickets = self.lock();
         let open = tickets.get_mut(&key)?;
@@ -104,10 +127,14 @@ impl Tickets {
             return None;
         }
         if !open.grant.inline {
-            return tickets.remove(&key).map(|it| (it.grant, None));
+            let Open { grant, meter, .. } = tickets.remove(&key)?;
+            // Nobody wants one that was cancelled meanwhile.
+            let wanted = meter.as_ref().is_none_or(Meter::fetched);
+            return wanted.then_some(Shown { grant, meter, in_use: None });
         }
         open.uses += 1;
-        Some((open.grant.clone(), Some(Use { tickets: self.clone(), key })))
+        let in_use = Some(Use { tickets: self.clone(), key });
+        Some(Shown { grant: open.grant.clone(), meter: None, in_use })
     }
 }
 
@@ -134,12 +161,19 @@ async fn new(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>, request:
     if folder && version.is_some() {
         return Err(ApiFault::new("bad_path", format!("{path} is a folder, which has no versions")));
     }
+    let mut bytes = (!folder).then_some(info.entry.bytes);
     if let Some(version) = version {
         // Told now, when somebody who can read it asks.
-        calls.api.open(path.clone(), Some(version), Some(0..0)).await?;
+        let file = calls.api.open(path.clone(), Some(version), Some(0..0)).await?;
+        bytes = Some(file.info.entry.bytes);
     }
-    let ticket = calls.tickets.add(Grant { path, version, inline: inline && !folder, folder })?;
-    Ok(Json(Ticket { url: format!("{PREFIX}{ticket}") }))
+    let inline = inline && !folder;
+    let downloads = &calls.tickets.downloads;
+    let meter =
+        (!inline).then(|| downloads.begin(path.clone(), version, info.entry.kind, bytes)).transpose()?;
+    let download = meter.as_ref().map(Meter::id);
+    let ticket = calls.tickets.add(Grant { path, version, inline, folder }, meter)?;
+    Ok(Json(Ticket { url: format!("{PREFIX}{ticket}"), download }))
 }
 
 async fn redeem(
@@ -148,20 +182,43 @@ async fn redeem(
     Params(NoQuery {}): Params<NoQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiFault> {
-    let (grant, in_use) = calls.tickets.take(&step(ticket)?).ok_or_else(|| {
+    let Shown { grant, meter, in_use } = calls.tickets.take(&step(ticket)?).ok_or_else(|| {
         ApiFault::not_found("this address was used already, or is older than a minute: ask for a new one")
     })?;
-    if grant.folder {
-        let name = grant.path.rsplit('/').find(|name| !name.is_empty()).unwrap_or("drive");
-        let shown = disposition(false, &format!("{name}.tar"));
-        let archive = content_body(calls.api.get(grant.path, None).await?).await?;
-        return Ok((
-            [(CONTENT_TYPE, HeaderValue::from_static("application/x-tar")), (CONTENT_DISPOSITION, shown)],
-            archive,
-        )
-            .into_response());
-    }
-    let (file, status, facts) = match select(&*calls.api, grant.path, grant.version, &headers).await? {
+    let answer = if grant.folder {
+        archive(&calls, grant.path).await
+    } else {
+        file(&calls, grant, &headers, in_use).await
+    };
+    let Some(meter) = meter else { return answer };
+    let (parts, body) = match answer {
+        Ok(response) => response.into_parts(),
+        Err(fault) => {
+            meter.fail(&fault.message);
+            return Err(fault);
+        }
+    };
+    let len = parts.headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
+    Ok(Response::from_parts(parts, meter.over(body, len)))
+}
+
+/// A folder as an archive.
+async fn archive(calls: &Calls, path: String) -> Result<Response, ApiFault> {
+    let name = path.rsplit('/').find(|name| !name.is_empty()).unwrap_or("drive");
+    let shown = disposition(false, &format!("{name}.tar"));
+    let archive = content_body(calls.api.get(path, None).await?).await?;
+    let kind = HeaderValue::from_static("application/x-tar");
+    Ok(([(CONTENT_TYPE, kind), (CONTENT_DISPOSITION, shown)], archive).into_response())
+}
+
+/// A file, or what the request wants of it.
+async fn file(
+    calls: &Calls,
+    grant: Grant,
+    headers: &HeaderMap,
+    in_use: Option<Use>,
+) -> Result<Response, ApiFault> {
+    let (file, status, facts) = match select(&*calls.api, grant.path, grant.version, headers).await? {
         Selected::Answer(answer) => return Ok(answer),
         Selected::File(file, status, facts) => (file, status, facts),
     };
@@ -206,7 +263,7 @@ mod tests {
     #[test]
     fn a_ticket_ends_after_a_minute_without_use() {
         let tickets = Tickets::default();
-        let ticket = tickets.add(grant("/a", true)).unwrap();
+        let ticket = tickets.add(grant("/a", true), None).unwrap();
         for _ in 0..3 {
             pass(&tickets, Duration::from_secs(50));
             drop(tickets.take(&ticket).unwrap());
@@ -219,9 +276,9 @@ mod tests {
         assert!(tickets.take(&ticket).is_none());
         assert!(tickets.lock().is_empty());
 
-        let once = tickets.add(grant("/a", false)).unwrap();
+        let once = tickets.add(grant("/a", false), None).unwrap();
         assert!(tickets.take(&once).is_some() && tickets.take(&once).is_none());
-        let late = tickets.add(grant("/a", false)).unwrap();
+        let late = tickets.add(grant("/a", false), None).unwrap();
         pass(&tickets, LIFE);
         assert!(tickets.take(&late).is_none());
     }
@@ -229,25 +286,25 @@ mod tests {
     #[test]
     fn the_number_of_open_tickets_is_bounded() {
         let tickets = Tickets::default();
-        let first = tickets.add(grant("/first", true)).unwrap();
+        let first = tickets.add(grant("/first", true), None).unwrap();
         let held = tickets.take(&first).unwrap();
         let mut others = Vec::new();
         for _ in 0..TICKETS_MAX {
             pass(&tickets, Duration::from_millis(1));
-            others.push(tickets.add(grant("/a", true)).unwrap());
+            others.push(tickets.add(grant("/a", true), None).unwrap());
         }
         assert_eq!(tickets.lock().len(), TICKETS_MAX);
         assert!(tickets.take(&others[0]).is_none(), "the oldest one had to go");
         let held: Vec<_> = others[1..].iter().map(|it| tickets.take(it).unwrap()).chain([held]).collect();
-        assert_eq!(tickets.add(grant("/b", true)).unwrap_err().code, "busy");
+        assert_eq!(tickets.add(grant("/b", true), None).unwrap_err().code, "busy");
         drop(held);
-        assert!(tickets.add(grant("/b", true)).is_ok());
+        assert!(tickets.add(grant("/b", true), None).is_ok());
     }
 
     #[test]
     fn only_a_whole_ticket_is_one() {
         let tickets = Tickets::default();
-        let ticket = tickets.add(grant("/a", true)).unwrap();
+        let ticket = tickets.add(grant("/a", true), None).unwrap();
         for bad in ["", &ticket[..63], &ticket.to_uppercase(), &"0".repeat(64), &format!("{ticket}0")] {
             assert!(tickets.take(bad).is_none() || *bad == ticket, "{bad}");
         }

@@ -136,11 +136,17 @@ export class Browser {
       });
     }
     const { targetId } = await this.send('Target.createTarget', { url: 'about:blank', browserContextId });
+    const page = await this.attach({ targetId, browserContextId });
+    await page.resize(width, height, { touch });
+    await page.scheme(dark);
+    return page;
+  }
+
+  /** A tab that is there already, as `Target.getTargets` lists it. */
+  async attach({ targetId, browserContextId }) {
     const { sessionId } = await this.send('Target.attachToTarget', { targetId, flatten: true });
     const page = new Page(this, { targetId, sessionId, context: browserContextId });
     await Promise.all(['Page', 'Runtime', 'Network', 'Log', 'DOM'].map((domain) => page.send(`${domain}.enable`)));
-    await page.resize(width, height, { touch });
-    await page.scheme(dark);
     return page;
   }
 

@@ -1,11 +1,13 @@
 // What the steps of the web app's test share: a browser, the API beside it, lists and dialogs of the app,
-// and how steps are run. Arguments: address, token, folder for screenshots, scratch folder.
+// and how steps are run. Arguments: folder for screenshots, scratch folder. COMMONHOLD_WEB_LINK is the link to
+// the app: it has the token, which stands on no command line.
 import { createInterface } from 'node:readline';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Browser, same, until } from './chrome.mjs';
 
-export const [base, token, shots, scratch] = process.argv.slice(2);
+export const [base, token] = process.env.COMMONHOLD_WEB_LINK.split('/#token=');
+export const [shots, scratch] = process.argv.slice(2);
 const wanted = process.env.COMMONHOLD_WEB_STEPS?.split(',');
 const answers = createInterface({ input: process.stdin });
 
@@ -35,7 +37,7 @@ let latest;
 export const withToken = async (options, hash = '#/files') => {
   const page = await browser.page(options);
   latest = page;
-  await page.goto(`${base}/#token=${token}`);
+  await page.goto(process.env.COMMONHOLD_WEB_LINK);
   await page.waitFor(() => location.hash === '#/files' && document.querySelector('.grid'));
   if (hash !== '#/files') await open(page, hash);
   return page;

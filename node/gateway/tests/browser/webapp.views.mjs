@@ -45,6 +45,14 @@ step('screenshots', async () => {
         same(await page.overflow(), [], `${view} at ${width} px reaches beyond the screen`);
         same(await faint(page), [], `${view} at ${width} px${dark ? ', dark' : ''}: contrast`);
         same(await unnamed(page), [], `${view} at ${width} px: names`);
+        if (view !== 'credits') continue;
+        // Tables do not have to be scrolled sideways.
+        const wide = await page.eval(() =>
+          [...document.querySelectorAll('.table-wrap')].filter((it) => it.scrollWidth > it.clientWidth + 1).length,
+        );
+        same(wide, 0, `tables of ${view} at ${width} px`);
+        await page.eval(() => document.querySelector('.page').scrollTo(0, 330));
+        await page.screenshot(name('credits-tables'));
       }
       await open(page, '#/files/Documents');
       await row(page, 'Letter.txt');

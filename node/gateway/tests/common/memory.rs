@@ -19,6 +19,7 @@ use commonhold_gateway::{
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use md5::{Digest, Md5};
 use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
 
 /// Entries that one answer of `find` looks at.
 pub const FIND_LOOKS_MAX: usize = 2_000;
@@ -84,6 +85,7 @@ struct Inner {
     clock: u64,
     ids: u64,
     breaks: BTreeMap<String, u64>,
+    holds: BTreeMap<String, (u64, CancellationToken)>,
     keys: Vec<S3KeyView>,
 }
 
@@ -107,6 +109,7 @@ impl Default for Memory {
             clock: 0,
             ids: 0,
             breaks: BTreeMap::new(),
+            holds: BTreeMap::new(),
             keys: vec![],
         };
         Self { inner: Mutex::new(inner), versions_max: 100 }
@@ -121,6 +124,37 @@ impl Memory {
     /// Readers of the file at `path` fail after so many bytes of what they were to read.
     pub fn break_after(&self, path: &str, bytes: u64) {
         self.lock().breaks.insert(path.to_owned(), bytes);
+    }
+
+    /// Readers of what is at `path`, a file or a folder's archive, stand still after so many bytes until
+    /// [`Memory::let_go`].
+    pub fn hold_after(&self, path: &str, bytes: u64) {
+        self.lock().holds.insert(path.to_owned(), (bytes, CancellationToken::new()));
+    }
+
+    /// Readers of what is at `path` go on.
+    pub fn let_go(&self, path: &str) {
+        if let Some((_, held)) = self.lock().holds.remove(path) {
+            held.cancel();
+        }
+    }
+
+    /// A reader, held as [`Memory::hold_after`] says.
+    pub fn held(&self, path: &str, content: ArchiveReader) -> ArchiveReader {
+        let Some((bytes, held)) = self.lock().holds.get(path).cloned() else { return content };
+        let parts = tokio_util::io::ReaderStream::new(content);
+        let parts = futures::stream::unfold((parts, 0), move |(mut parts, sent)| {
+            let held = held.clone();
+            async move {
+                if sent >= bytes {
+                    held.cancelled().await;
+                }
+                let part = futures::StreamExt::next(&mut parts).await?;
+                let sent = sent + part.as_ref().map_or(0, |part| part.len() as u64);
+                Some((part, (parts, sent)))
+            }
+        });
+        Box::pin(tokio_util::io::StreamReader::new(Box::pin(parts)))
     }
 
     /// Another history shows up.
@@ -721,13 +755,16 @@ impl DriveApi for Memory {
 
     fn open(&self, path: String, version: Option<u64>, range: Option<Range<u64>>) -> Answer<'_, OpenFile> {
         Box::pin(async move {
-            let inner = self.lock();
-            let (info, range, bytes) = inner.read(&path, version, range)?;
-            let breaks = inner.breaks.get(&path).copied();
-            if breaks == Some(0) {
-                return fault("unavailable", "not enough chunks can be fetched at present");
-            }
-            Ok(OpenFile { info, range, content: reader(bytes, breaks) })
+            let (info, range, content) = {
+                let inner = self.lock();
+                let (info, range, bytes) = inner.read(&path, version, range)?;
+                let breaks = inner.breaks.get(&path).copied();
+                if breaks == Some(0) {
+                    return fault("unavailable", "not enough chunks can be fetched at present");
+                }
+                (info, range, reader(bytes, breaks))
+            };
+            Ok(OpenFile { info, range, content: self.held(&path, content) })
         })
     }
 

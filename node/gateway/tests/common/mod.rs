@@ -186,7 +186,7 @@ impl NodeApi for Fake {
     fn get(&self, path: String, prefer: Option<NodeId>) -> BoxFuture<'_, Result<ArchiveReader, ApiFault>> {
         self.called(format!("get {path} {prefer:?}"));
         Box::pin(async move {
-            Ok(match path.as_str() {
+            let content = match path.as_str() {
                 "/endless" => Box::pin(self.source(u64::MAX, false)) as ArchiveReader,
                 "/empty" => Box::pin(tokio::io::empty()),
                 "/breaks" => Box::pin(self.source(3 * MIB, true)),
@@ -199,7 +199,8 @@ impl NodeApi for Fake {
                 }
                 "/none" => return Err(ApiFault::not_found("/none is not in the drive")),
                 _ => Box::pin(self.source(20 * MIB, false)),
-            })
+            };
+            Ok(self.drive.held(&path, content))
         })
     }
 

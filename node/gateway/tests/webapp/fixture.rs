@@ -70,6 +70,49 @@ fn tone() -> Vec<u8> {
     bytes
 }
 
+/// A document that readers of PDF show: one page with a line of text, and a script that would like to call
+/// home when it is opened.
+fn document() -> Vec<u8> {
+    let text = "BT /F1 24 Tf 72 720 Td (Lease of the flat, second floor) Tj ET";
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R /OpenAction << /S /JavaScript \
+         /JS (top.pwned = 1; this.submitForm\\('http://127.0.0.1:9/'\\)) >> >>"
+            .to_owned(),
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R \
+         /Resources << /Font << /F1 5 0 R >> >> >>"
+            .to_owned(),
+        format!("<< /Length {} >>\nstream\n{text}\nendstream", text.len()),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
+    ];
+    let mut bytes = b"%PDF-1.7\n".to_vec();
+    // As large as documents are.
+    (0..1_000).for_each(|_| bytes.extend(format!("%{}\n", "·".repeat(40)).into_bytes()));
+    let mut places = Vec::new();
+    for (at, object) in objects.iter().enumerate() {
+        places.push(bytes.len());
+        bytes.extend(format!("{} 0 obj\n{object}\nendobj\n", at + 1).into_bytes());
+    }
+    let table = bytes.len();
+    bytes.extend(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).into_bytes());
+    places.iter().for_each(|place| bytes.extend(format!("{place:010} 00000 n \n").into_bytes()));
+    let size = objects.len() + 1;
+    bytes.extend(format!("trailer << /Size {size} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n").into_bytes());
+    bytes
+}
+
+/// Bytes that look like nothing.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
 async fn fill(drive: &Memory) {
     let text = |len: usize| {
         "Minutes of the meeting, with who said what and why.\n".repeat(len / 52 + 1).into_bytes()
@@ -78,7 +121,6 @@ async fn fill(drive: &Memory) {
         ("/Documents/Minutes 2.md", 4_000, 3 * DAY),
         ("/Documents/Minutes 10.md", 5_200, 2 * DAY),
         ("/Documents/Budget 2026.csv", 18_400, 5 * HOUR),
-        ("/Documents/Lease.pdf", 240_000, 200 * DAY),
         ("/Documents/Thesis/Thesis.tex", 96_000, 20 * HOUR),
         ("/Documents/Thesis/Figures/plot-1.txt", 900, 30 * DAY),
         ("/Documents/Thesis/Notes.txt", 1_200, 26 * HOUR),
@@ -102,10 +144,14 @@ async fn fill(drive: &Memory) {
         .await;
     }
     put(drive, "/Photos/Portrait.bmp", picture(77), 300 * DAY).await;
+    put(drive, "/Documents/Lease.pdf", document(), 200 * DAY).await;
+    put(drive, "/Videos/film.webm", include_bytes!("../browser/film.webm").to_vec(), 70 * DAY).await;
+    put(drive, "/Videos/Concert.mkv", noise(12 << 20), 64 * DAY).await;
     put(drive, "/Music/Interval.wav", tone(), 50 * DAY).await;
     // What a browser must never show, and names that are no markup.
     let script = b"<script>top.pwned = 1</script>".to_vec();
     put(drive, "/Hostile/page.html", script.clone(), DAY).await;
+    put(drive, "/Hostile/page.pdf", script.clone(), DAY).await;
     put(
         drive,
         "/Hostile/drawing.svg",

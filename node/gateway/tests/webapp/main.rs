@@ -122,7 +122,9 @@ async fn attack_40_the_apps_files_need_the_right_host_and_no_token() {
     assert!(node.calls().is_empty());
 }
 
-/// Runs a script of the browser tests. `@stop` and `@start` on its output do that to the node.
+/// Runs a script of the browser tests. On its output, `@stop` and `@start` do that to the node; `@hold BYTES
+/// PATH` has what is read at a path stand still after so many bytes, until `@free PATH`, and `@break BYTES PATH`
+/// has it fail there.
 fn run_script(script: &str, node: Node) {
     let fake = node.fake.clone();
     let address = node.address;
@@ -131,10 +133,8 @@ fn run_script(script: &str, node: Node) {
     let scratch = tempfile::tempdir().unwrap();
     let mut child = Command::new("node")
         .arg(scripts().join(script))
-        .arg(format!("http://{address}"))
-        .arg(TOKEN)
-        .arg(&shots)
-        .arg(scratch.path())
+        .args([&*shots, scratch.path()])
+        .env("COMMONHOLD_WEB_LINK", format!("http://{address}/#token={TOKEN}"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -158,6 +158,18 @@ fn run_script(script: &str, node: Node) {
                     Node::start_on(TcpListener::bind(address).await.unwrap(), fake).await
                 }));
                 writeln!(told, "started").unwrap();
+            }
+            _ if line.starts_with('@') => {
+                let (order, rest) = line[1..].split_once(' ').unwrap();
+                let numbered =
+                    rest.split_once(' ').and_then(|(bytes, path)| Some((bytes.parse().ok()?, path)));
+                match (order, numbered) {
+                    ("hold", Some((bytes, path))) => fake.drive.hold_after(path, bytes),
+                    ("break", Some((bytes, path))) => fake.drive.break_after(path, bytes),
+                    ("free", _) => fake.drive.let_go(rest),
+                    _ => panic!("{line}: no such order"),
+                }
+                writeln!(told, "done").unwrap();
             }
             _ => println!("{line}"),
         }

@@ -4,6 +4,7 @@
 // answers `exists`, and its sentence is shown.
 
 import * as api from "./api.js";
+import * as transfers from "./transfers.js";
 import { base, bytes, counted, join, nameProblem, parent, shown, within } from "./format.js";
 import { ask, attempt, confirm, toast } from "./overlay.js";
 import { chooseFolder } from "./picker.js";
@@ -19,27 +20,14 @@ export function driveChanged(folders) {
   drive.dispatchEvent(new CustomEvent("changed", { detail: folders }));
 }
 
-// Has the browser fetch a file, or a folder as a tar archive.
-export async function download(entries, version) {
-  for (const entry of entries) {
-    const fine = await attempt(async () => {
-      const address = await api.ticket(entry.path, { version });
-      const link = document.createElement("a");
-      link.href = address;
-      link.download = entry.kind === "folder" ? `${entry.name || "drive"}.tar` : entry.name;
-      link.rel = "noreferrer";
-      document.body.append(link);
-      link.click();
-      link.remove();
-    });
-    if (!fine) return;
-    // Browsers drop downloads that begin in the same moment.
-    if (entries.length > 1) await new Promise((resolve) => setTimeout(resolve, 300));
-  }
+// Has the browser fetch files, and folders as tar archives.
+export function download(entries, version) {
+  transfers.startDownloads(entries, version);
   toast(
     entries.length === 1
-      ? `${quoted(entries[0].path)} is with the browser's downloads.`
-      : `${counted(entries.length, "download")} began: see the browser's downloads.`,
+      ? `Downloading ${quoted(entries[0].path)}.`
+      : `Downloading ${counted(entries.length, "item")}.`,
+    { action: { label: "Show", run: () => go("#/transfers") } },
   );
 }
 

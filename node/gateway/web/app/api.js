@@ -175,17 +175,21 @@ export const shares = (signal) => get("/v1/shares", {}, signal);
 export const share = (request) => post("/v1/shares", request);
 export const unshare = (id) => call("DELETE", `/v1/shares/${encodeURIComponent(id)}`);
 
-// An address that this browser may fetch once, without the token.
+// An address that this browser may fetch without the token, {url, download}: to show it, or once to save it.
 export async function ticket(path, { version, inline = false } = {}) {
-  const { url: address } = await post(
+  const given = await post(
     "/v1/tickets",
     version === undefined ? { path, inline } : { path, version, inline },
   );
   // An answer decides where the browser goes: only to this API.
-  if (!/^\/v1\/[^\\]*$/.test(address))
+  if (!/^\/v1\/[^\\]*$/.test(given.url))
     throw new ApiError("cut", "The node gave an address that is none of its own.");
-  return address;
+  return given;
 }
+
+// How far the browser is with what it fetches under tickets.
+export const downloads = (signal) => get("/v1/downloads", {}, signal);
+export const cancelDownload = (id) => call("DELETE", `/v1/downloads/${encodeURIComponent(id)}`);
 
 // The first bytes of a file that is not empty.
 export async function beginning(path, version, count, signal) {

@@ -8,6 +8,8 @@ import { card, figure, Page } from "./page.js";
 
 // Signed statements that are shown of a ledger.
 const ENTRIES = 25;
+// What one can be in a contract.
+const ROLES = { owner: "the owner", provider: "the provider" };
 
 export class CreditsView extends Page {
   constructor() {
@@ -18,10 +20,9 @@ export class CreditsView extends Page {
   }
 
   async ask(signal) {
-    const [credit, ledger] = await Promise.all([
-      api.credit(signal).catch((error) => (error.code === "wrong_role" ? null : Promise.reject(error))),
-      api.ledger(0, 0, signal),
-    ]);
+    const [{ storage }, ledger] = await Promise.all([api.status(signal), api.ledger(0, 0, signal)]);
+    // Only who lends disk gives credit.
+    const credit = storage ? await api.credit(signal) : null;
     const from = Math.max(0, ledger.size - ENTRIES);
     const { entries } = ledger.size > 0 ? await api.ledger(from, ENTRIES, signal) : { entries: [] };
     return { credit, balances: ledger.balances, size: ledger.size, entries };
@@ -70,9 +71,9 @@ export class CreditsView extends Page {
                   "tr",
                   {},
                   h("th", { scope: "col" }, "With"),
-                  h("th", { scope: "col" }, "You are"),
+                  h("th", { scope: "col", class: "wide-only" }, "You are"),
                   h("th", { scope: "col", class: "number" }, "Audits"),
-                  h("th", { scope: "col", class: "number" }, "Sent"),
+                  h("th", { scope: "col", class: "number wide-only" }, "Sent"),
                   h("th", { scope: "col", class: "number" }, "Credits"),
                 ),
               ),
@@ -83,14 +84,20 @@ export class CreditsView extends Page {
                   h(
                     "tr",
                     {},
-                    h("td", {}, h("span", { class: "mono", title: it.counterparty }, short(it.counterparty))),
-                    h("td", {}, it.role === "owner" ? "the owner" : "the provider"),
+                    h(
+                      "td",
+                      {},
+                      h("span", { class: "mono", title: it.counterparty }, short(it.counterparty)),
+                      h("p", { class: "hint narrow-only" }, `you are ${ROLES[it.role] ?? it.role}`),
+                      h("p", { class: "hint narrow-only" }, `${bytes(it.egress_bytes)} sent`),
+                    ),
+                    h("td", { class: "wide-only" }, ROLES[it.role] ?? it.role),
                     h(
                       "td",
                       { class: "number" },
                       `${number(it.audits_passed)} passed${it.audits_failed > 0 ? `, ${number(it.audits_failed)} failed` : ""}`,
                     ),
-                    h("td", { class: "number" }, bytes(it.egress_bytes)),
+                    h("td", { class: "number wide-only" }, bytes(it.egress_bytes)),
                     h("td", { class: "number" }, credits(it.owed_to_me_microcredits, true)),
                   ),
                 ),
@@ -152,7 +159,7 @@ export class CreditsView extends Page {
               {},
               h("th", { scope: "col" }, "Party"),
               h("th", { scope: "col", class: "number" }, "Owes"),
-              h("th", { scope: "col", class: "number" }, "May come to owe"),
+              h("th", { scope: "col", class: "number wide-only" }, "May come to owe"),
               h("th", { scope: "col", class: "number" }, "Room left"),
             ),
           ),
@@ -167,10 +174,15 @@ export class CreditsView extends Page {
                   "td",
                   {},
                   h("span", { class: "mono", title: it.party }, short(it.party)),
+                  h(
+                    "p",
+                    { class: "hint narrow-only" },
+                    `may come to owe ${credits(it.exposure_microcredits, true)}`,
+                  ),
                   it.stopped.map((stop) => h("p", { class: "hint" }, prose(stop.why))),
                 ),
                 h("td", { class: "number" }, credits(it.account_microcredits, true)),
-                h("td", { class: "number" }, credits(it.exposure_microcredits, true)),
+                h("td", { class: "number wide-only" }, credits(it.exposure_microcredits, true)),
                 h("td", { class: "number" }, credits(it.headroom_microcredits, true)),
               ),
             ),

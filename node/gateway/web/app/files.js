@@ -228,6 +228,7 @@ export class FilesView {
       if (error.code === "not_found") {
         // Storing something here would make the folder again.
         this.plain.hidden = true;
+        this.detailsButton.hidden = true;
         this.show(
           placeholder({
             icon: "files",

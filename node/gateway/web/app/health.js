@@ -44,6 +44,7 @@ export class HealthView extends Page {
       audits_here,
       heads,
       usage: this.usage,
+      missing: this.missing ?? 0,
     };
   }
 
@@ -58,10 +59,10 @@ export class HealthView extends Page {
     }
   }
 
-  draw({ problems, drive, standings, quarantine, storage, audits_here: audits, heads, usage }) {
+  draw({ problems, drive, standings, quarantine, storage, audits_here: audits, heads, usage, missing }) {
     const degraded = drive?.degraded_segments ?? 0;
     const forks = heads?.forks ?? [];
-    const fine = problems.length === 0 && degraded === 0 && forks.length === 0 && !quarantine;
+    const fine = problems.length + degraded + forks.length + missing === 0 && !quarantine;
     return [
       h(
         "div",
@@ -78,8 +79,8 @@ export class HealthView extends Page {
               ? "Every piece of your drive is where it should be."
               : problems.length > 0
                 ? counted(problems.length, "thing to look at", "things to look at")
-                : degraded > 0
-                  ? "Some pieces of your drive are missing copies."
+                : degraded + missing > 0
+                  ? "Some pieces of your drive are missing."
                   : "See below.",
           ),
         ),
@@ -153,7 +154,11 @@ export class HealthView extends Page {
       run.disabled = true;
       fill(this.result, loading("Asking providers what they hold…"));
       try {
-        fill(this.result, report(await api.check(repair.checked, this.stop.signal)));
+        const found = await api.check(repair.checked, this.stop.signal);
+        fill(this.result, report(found, repair.checked));
+        // The node may not know yet what the check saw.
+        this.missing = found.missing_chunks - found.repaired_chunks;
+        this.load();
       } catch (error) {
         fill(
           this.result,
@@ -310,13 +315,20 @@ export class HealthView extends Page {
   }
 }
 
-function report(found) {
-  const fine = found.at_risk_total === 0 && found.missing_chunks === found.repaired_chunks;
+function report(found, repair) {
+  const left = found.missing_chunks - found.repaired_chunks;
+  const fine = found.at_risk_total === 0 && left === 0;
+  const made =
+    left === 0
+      ? "all of them made again"
+      : found.repaired_chunks > 0
+        ? `${number(found.repaired_chunks)} of them made again`
+        : "none of them could be made again: other providers have to take them";
   const words = [
-    `${counted(found.files, "file")} in ${counted(found.segments, "segment")} were looked at in ${found.seconds < 1 ? "less than a second" : duration(found.seconds)}; ${bytes(found.fetched_bytes)} were fetched for it.`,
+    `${counted(found.files, "file")} in ${counted(found.segments, "segment")} were looked at in ${found.seconds < 1 ? "less than a second" : duration(found.seconds)}, with earlier versions and the bin; ${bytes(found.fetched_bytes)} were fetched for it.`,
     found.missing_chunks === 0
       ? "No piece is missing."
-      : `${counted(found.missing_chunks, "piece")} missing, ${number(found.repaired_chunks)} made again.`,
+      : `${counted(found.missing_chunks, "piece")} missing${repair ? `, ${found.missing_chunks === 1 && left === 0 ? "and made again" : made}` : ""}.`,
   ];
   return [
     h(

@@ -9,7 +9,7 @@ const GROUPS = [
     [
       ["?", "This list"],
       ["/", "Search"],
-      ["G, then F T S B H C N", "Files, transfers, shared, bin, health, credits, node"],
+      ["G, then a letter", "F files, T transfers, S shared, B bin, H health, C credits, N node"],
       ["Esc", "Close, or clear the selection"],
     ],
   ],
@@ -40,7 +40,9 @@ const GROUPS = [
       ["V", "Versions"],
       ["I", "Details"],
       ["Del", "Move to bin"],
-      ["Ctrl X, Ctrl C, Ctrl V", "Cut, copy, paste files"],
+      ["Ctrl X", "Cut"],
+      ["Ctrl C", "Copy to paste elsewhere"],
+      ["Ctrl V", "Paste"],
     ],
   ],
   [
@@ -75,7 +77,7 @@ export function helpDialog() {
           h("h3", {}, title),
           h(
             "dl",
-            { class: "keys" },
+            { class: "key-list" },
             keys.map(([key, words]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, words))),
           ),
         ),

@@ -375,6 +375,9 @@ function start() {
   });
   transfers.events.addEventListener("change", countTransfers);
   transfers.events.addEventListener("stored", countTransfers);
+  transfers.followDownloads().catch(() => {
+    // They go on without being shown here.
+  });
   if (location.hash === "") history.replaceState(null, "", `${location.pathname}#/files`);
   show();
   look();

@@ -135,8 +135,8 @@ async function render(stage, entry, version, signal) {
           text: "It opens in a tab of its own, in the browser's own reader.",
           actions: [
             button("Open in a new tab", { kind: "primary", icon: "eye" }, async () => {
-              const address = await api.ticket(entry.path, { version, inline: true });
-              window.open(address, "_blank", "noopener,noreferrer");
+              const { url } = await api.ticket(entry.path, { version, inline: true });
+              window.open(url, "_blank", "noopener,noreferrer");
             }),
           ],
         }),
@@ -146,7 +146,7 @@ async function render(stage, entry, version, signal) {
     if (!["image", "video", "audio"].includes(kind)) {
       return cannot("Files of this kind are not shown in the browser, so that nothing in them can run here.");
     }
-    const address = await api.ticket(entry.path, { version, inline: true });
+    const { url: address } = await api.ticket(entry.path, { version, inline: true });
     if (signal.aborted) return;
     if (kind === "image") {
       const image = h("img", { class: "picture", alt: shown(entry.name), decoding: "async", hidden: true });

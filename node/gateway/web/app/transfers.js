@@ -1,15 +1,19 @@
-// What is on its way to the drive: batches of files, a bounded number at a time; large files in parts,
-// which are found again after a reload when the same file is chosen again.
+// What is on its way to the drive and from it: batches of files, a bounded number at a time; large uploads in
+// parts, which are found again after a reload when the same file is chosen again.
 //
-// Invariant: a file counts as done only when the node has answered that it is in the drive. Nothing of a
-// file is held in memory beyond the part that is being sent.
+// Invariant: an upload counts as done only when the node has answered that it is in the drive. Nothing of a
+// file is held in memory beyond the part that is being sent. Not here: how a download goes (downloads.js).
 
 import * as api from "./api.js";
+import { fetchItem, underWay } from "./downloads.js";
 import { md5 } from "./md5.js";
-import { counted, join, parent } from "./format.js";
+import { base, counted, join, parent } from "./format.js";
 
-// Files sent at the same time.
-const AT_ONCE = 4;
+// Uploads, and transfers in all, at the same time. A browser opens six connections to one address; two are
+// left for everything else.
+const UP_MAX = 3;
+const ALL_MAX = 4;
+const DOWN_MAX = 2;
 // A larger file goes in parts of PART bytes, or of more if it would have more than PARTS_MAX.
 const LARGE = 64 * 1024 * 1024;
 const PART = 16 * 1024 * 1024;
@@ -23,8 +27,8 @@ const partSize = (size) => Math.max(PART, Math.ceil(size / PARTS_MAX / PART) * P
 export const events = new EventTarget();
 export const batches = [];
 let serial = 0;
-let running = 0;
-const queue = [];
+const running = { up: 0, down: 0 };
+const queues = { up: [], down: [] };
 let told = 0;
 const stored = new Set();
 let storedTimer = 0;
@@ -48,19 +52,27 @@ function noteStored(path) {
   }, 400);
 }
 
-// Files that were put into the drive together.
+// Files that were put into the drive together ("up"), or are taken out of it together ("down").
 class Batch {
-  constructor(title, folder, items) {
+  constructor(title, folder, items, way = "up") {
     serial += 1;
     this.id = serial;
     this.title = title;
     this.folder = folder;
     this.items = items;
-    this.bytes = items.reduce((sum, item) => sum + item.file.size, 0);
+    this.way = way;
     this.marks = [];
     this.cancelled = false;
     this.note = "";
     for (const item of items) item.batch = this;
+  }
+
+  // Of all items; undefined while that of one is not known.
+  get bytes() {
+    return this.items.reduce(
+      (sum, { size }) => (sum === undefined || size === undefined ? undefined : sum + size),
+      0,
+    );
   }
 
   get sent() {
@@ -90,7 +102,7 @@ class Batch {
   // Seconds, if it goes on like this; undefined when nobody can tell.
   get left() {
     const rate = this.rate;
-    return rate > 0 ? (this.bytes - this.sent) / rate : undefined;
+    return rate > 0 && this.bytes !== undefined ? (this.bytes - this.sent) / rate : undefined;
   }
 
   progress() {
@@ -122,20 +134,27 @@ function enqueue(item) {
   item.state = "waiting";
   item.sent = 0;
   item.error = null;
-  queue.push(item);
+  item.download = undefined;
+  queues[item.batch.way].push(item);
 }
 
 function next() {
-  while (running < AT_ONCE) {
-    const item = queue.shift();
-    if (!item) return;
-    if (item.state !== "waiting") continue;
-    running += 1;
-    run(item).finally(() => {
-      running -= 1;
-      next();
-    });
-  }
+  const all = () => running.up + running.down;
+  while (all() < ALL_MAX && running.down < DOWN_MAX && launch(queues.down.shift()));
+  while (all() < UP_MAX && launch(queues.up.shift()));
+}
+
+// Answers whether there was something to begin.
+function launch(item) {
+  if (!item) return false;
+  if (item.state !== "waiting") return true;
+  const { way } = item.batch;
+  running[way] += 1;
+  run(item).finally(() => {
+    running[way] -= 1;
+    next();
+  });
+  return true;
 }
 
 async function run(item) {
@@ -144,11 +163,16 @@ async function run(item) {
   const { signal } = item.abort;
   const { batch } = item;
   try {
-    if (item.file.size > LARGE) await sendParts(item, signal);
-    else await whole(item, signal);
-    item.sent = item.file.size;
+    if (batch.way === "down") {
+      await fetchItem(item, signal);
+      item.size = item.sent;
+    } else {
+      const stored = item.size > LARGE ? await sendParts(item, signal) : await whole(item, signal);
+      item.replaced = stored.versions > 0;
+      item.sent = item.size;
+      noteStored(item.path);
+    }
     item.state = "done";
-    noteStored(item.path);
   } catch (error) {
     item.state =
       batch.cancelled || error.code === "cancelled" || error.name === "AbortError" ? "cancelled" : "failed";
@@ -186,9 +210,9 @@ async function readable(file) {
 }
 
 async function whole(item, signal) {
-  await persistently(signal, async () => {
+  return persistently(signal, async () => {
     await readable(item.file);
-    await api.putFile(item.path, item.file, {
+    return api.putFile(item.path, item.file, {
       signal,
       progress: (sent) => {
         item.sent = Math.min(sent, item.file.size);
@@ -230,12 +254,12 @@ async function sendParts(item, signal) {
     item.batch.progress();
   }
   const parts = Array.from({ length: count }, (_, i) => i + 1);
-  await persistently(signal, () => api.completeUpload(upload.id, parts, file.lastModified));
+  return persistently(signal, () => api.completeUpload(upload.id, parts, file.lastModified));
 }
 
 // Begins to store `files`, [{file, path}] with paths below `folder`. `title` says what they are.
 export function start(title, folder, files, emptyFolders = []) {
-  const items = files.map(({ file, path }) => ({ file, path, state: "waiting", sent: 0, error: null }));
+  const items = files.map(({ file, path }) => ({ file, path, size: file.size, state: "waiting", sent: 0 }));
   const batch = new Batch(title, folder, items);
   for (const path of emptyFolders) {
     api
@@ -248,11 +272,41 @@ export function start(title, folder, files, emptyFolders = []) {
   }
   if (items.length > 0) {
     batches.unshift(batch);
-    for (const item of items) queue.push(item);
+    for (const item of items) enqueue(item);
     next();
   }
   changed();
   return batch;
+}
+
+// Has the browser fetch `entries`; `version`: that one of the only file.
+export function startDownloads(entries, version) {
+  const items = entries.map((entry) => ({
+    path: entry.path,
+    version,
+    folder: entry.kind === "folder",
+    // An archive is longer than what is in it, and how much nobody knows before.
+    size: entry.kind === "folder" || version !== undefined ? undefined : entry.bytes,
+  }));
+  const title = items.length === 1 ? titleDown(items[0]) : counted(items.length, "item");
+  const batch = new Batch(title, parent(entries[0].path), items, "down");
+  batches.unshift(batch);
+  for (const item of items) enqueue(item);
+  next();
+  changed();
+}
+
+const titleDown = ({ path, folder }) => (folder ? `${base(path) || "drive"}.tar` : base(path));
+
+// Follows what the browser began to fetch before this page was loaded.
+export async function followDownloads() {
+  for (const { id, path, version, kind, bytes, sent_bytes } of await underWay()) {
+    const item = { path, version, folder: kind === "folder", size: bytes, state: "waiting", sent: sent_bytes };
+    item.download = id;
+    batches.unshift(new Batch(titleDown(item), parent(path), [item], "down"));
+    launch(item);
+  }
+  changed();
 }
 
 // Files and folders that were chosen with an input.
@@ -319,7 +373,8 @@ export function isSending(id) {
   return batches.some((batch) => batch.items.some((item) => item.upload === id && item.state === "sending"));
 }
 
-// Leaving the page ends what is on its way: the browser asks first.
+// Leaving the page ends uploads, and downloads that have not begun: the browser asks first.
 addEventListener("beforeunload", (event) => {
-  if (active().length > 0) event.preventDefault();
+  const ends = (batch) => batch.way === "up" || batch.count("waiting") > 0;
+  if (active().some(ends)) event.preventDefault();
 });

@@ -3,30 +3,55 @@
 import * as api from "./api.js";
 import * as transfers from "./transfers.js";
 import { button, fill, h, icon, placeholder } from "./dom.js";
-import { base, bytes, counted, duration, exactly, parent, placeName, rate, shown } from "./format.js";
+import { base, bytes, counted, duration, exactly, number, parent, placeName, rate, shown } from "./format.js";
 import { attempt, confirm } from "./overlay.js";
 import { fileHash, go } from "./router.js";
+import { versionsDialog } from "./versions.js";
 
 // What a batch is doing, in words.
 export function batchWords(batch) {
   const files = batch.items.length;
   const done = batch.count("done");
-  const many = files > 1 ? `${done.toLocaleString("en")} of ${counted(files, "file")} · ` : "";
+  const down = batch.way === "down";
+  const what = down ? "item" : "file";
+  const many = files > 1 ? `${number(done)} of ${counted(files, what)} · ` : "";
   if (batch.state === "done")
-    return `${files > 1 ? `${counted(files, "file")} · ` : ""}${bytes(batch.bytes)} · stored`;
+    return `${files > 1 && batch.title !== counted(files, what) ? `${counted(files, what)} · ` : ""}${bytes(batch.bytes)} · ${down ? "downloaded" : storedWords(batch)}`;
   if (batch.state === "cancelled") return `${many}cancelled`;
-  if (batch.state === "failed") return `${many}${counted(batch.count("failed"), "file")} failed`;
+  if (batch.state === "failed") return files > 1 ? `${many}${number(batch.count("failed"))} failed` : "failed";
   const speed = batch.rate;
   const left = batch.left;
   const all = batch.bytes > 0 && batch.sent >= batch.bytes;
-  const pace = all
-    ? "waiting for providers to sign"
-    : speed > 0
-      ? `${rate(speed)}${left === undefined ? "" : ` · ${duration(left)} left`}`
-      : api.isGone()
-        ? "waiting for the node"
-        : "starting";
-  return `${many}${bytes(batch.sent)} of ${bytes(batch.bytes)} · ${pace}`;
+  if (batch.count("sending") === 0) {
+    const much = batch.bytes === undefined ? "" : `${bytes(batch.bytes)} · `;
+    return `${many}${much}waiting for its turn`;
+  }
+  const still = () => {
+    if (api.isGone()) return "waiting for the node";
+    if (!down) return "starting";
+    if (batch.sent > 0) return "nothing comes at the moment";
+    return batch.items.some((item) => item.asked) ? "waiting for the browser" : "starting";
+  };
+  const pace =
+    all && !down
+      ? "waiting for providers to sign"
+      : speed > 0
+        ? `${rate(speed)}${left === undefined ? "" : ` · ${duration(left)} left`}`
+        : still();
+  const far =
+    batch.bytes === undefined
+      ? `${bytes(batch.sent)} so far`
+      : `${bytes(batch.sent)} of ${bytes(batch.bytes)}`;
+  return `${many}${far} · ${pace}`;
+}
+
+// A file that stood there already is not gone: its earlier content is kept.
+function storedWords(batch) {
+  const replaced = batch.items.filter((item) => item.replaced).length;
+  if (replaced === 0) return "stored";
+  if (batch.items.length === 1) return "stored as a new version; the earlier one is kept";
+  if (replaced === batch.items.length) return "stored as new versions; the earlier ones are kept";
+  return `stored, ${number(replaced)} as ${replaced === 1 ? "a new version" : "new versions"}`;
 }
 
 class Line {
@@ -47,7 +72,7 @@ class Line {
     );
     this.tools = h("div", { class: "line-tools" });
     this.problems = h("ul", { class: "transfer-problems" });
-    this.symbol = h("span", { class: "transfer-icon" }, icon("upload"));
+    this.symbol = h("span", { class: "transfer-icon" });
     this.element = h(
       "li",
       { class: "line transfer" },
@@ -62,7 +87,7 @@ class Line {
           h(
             "a",
             { class: "hint to", href: fileHash(batch.folder), dir: "auto" },
-            `to ${placeName(batch.folder)}`,
+            `${batch.way === "down" ? "from" : "to"} ${placeName(batch.folder)}`,
           ),
         ),
         this.bar,
@@ -76,24 +101,33 @@ class Line {
   update() {
     const { batch } = this;
     const { state } = batch;
-    const done = batch.bytes > 0 ? batch.sent / batch.bytes : state === "done" ? 1 : 0;
-    const percent = Math.floor((state === "done" ? 1 : done) * 100);
-    this.fill.style.width = `${percent}%`;
-    this.bar.setAttribute("aria-valuenow", String(percent));
-    this.bar.className = state === "failed" ? "bar danger" : "bar";
+    const { bytes: total, sent } = batch;
+    const done = state === "done" ? 1 : total > 0 ? sent / total : 0;
+    const unknown = total === undefined && state === "active";
+    const percent = Math.floor(done * 100);
+    this.fill.style.width = unknown ? "" : `${percent}%`;
+    if (unknown) this.bar.removeAttribute("aria-valuenow");
+    else this.bar.setAttribute("aria-valuenow", String(percent));
+    this.bar.className = state === "failed" ? "bar danger" : unknown ? "bar unknown" : "bar";
     this.bar.hidden = state === "done" || state === "cancelled";
     this.words.textContent = batchWords(batch);
     if (state === this.state && batch.count("failed") === this.failed && batch.note === this.note) return;
     this.state = state;
     this.failed = batch.count("failed");
     this.note = batch.note;
-    const symbol = { active: "upload", done: "check", failed: "warn", cancelled: "close" }[state];
+    const symbol = { active: batch.way === "down" ? "download" : "upload", done: "check", failed: "warn", cancelled: "close" }[state];
     this.symbol.className = `transfer-icon ${state}`;
     fill(this.symbol, icon(symbol));
     fill(
       this.tools,
       state === "active" &&
         button("Cancel", { icon: "close", iconOnly: true, kind: "quiet" }, () => batch.cancel()),
+      state === "done" &&
+        batch.items.length === 1 &&
+        batch.items[0].replaced &&
+        button("Versions", { icon: "versions", iconOnly: true, kind: "quiet" }, () =>
+          versionsDialog({ ...batch.items[0], name: base(batch.items[0].path), kind: "file" }),
+        ),
       (state === "failed" || state === "cancelled") &&
         button("Try again", { icon: "retry", iconOnly: true, kind: "quiet" }, () => batch.retry()),
       state !== "active" &&
@@ -129,7 +163,7 @@ export class TransfersView {
     this.lines = new Map();
     this.list = h("ul", { class: "lines" });
     this.waiting = h("div", { class: "stack" });
-    this.none = h("div");
+    this.none = h("div", { class: "middle" });
     this.clear = button("Clear ended", { icon: "check" }, () => transfers.clearEnded());
     this.element = h(
       "div",
@@ -177,7 +211,8 @@ export class TransfersView {
       this.lines.get(batch).update();
     }
     // What was cut short may be among the unfinished ones now.
-    const ended = batches.filter((batch) => batch.state === "failed" || batch.state === "cancelled").length;
+    const cut = (batch) => batch.way === "up" && (batch.state === "failed" || batch.state === "cancelled");
+    const ended = batches.filter(cut).length;
     if (ended !== this.ended) {
       this.ended = ended;
       this.load();
@@ -193,7 +228,7 @@ export class TransfersView {
           placeholder({
             icon: "transfers",
             title: "Nothing is on its way",
-            text: "Uploads are listed here with their progress. Downloads are with the browser's own.",
+            text: "Uploads and downloads are listed here with their progress.",
             actions: [button("Go to my files", { kind: "primary" }, () => go("#/files"))],
           }),
       );
@@ -207,9 +242,13 @@ export class TransfersView {
       const waiting = uploads.filter((upload) => !transfers.isSending(upload.id));
       fill(
         this.waiting,
-        waiting.length > 0 && h("h2", {}, "Begun and not finished"),
         waiting.length > 0 &&
-          h("p", { class: "hint" }, "Choose the same file again: only what is missing is sent."),
+          h(
+            "div",
+            {},
+            h("h2", {}, "Begun and not finished"),
+            h("p", { class: "hint" }, "Choose the same file again: only what is missing is sent."),
+          ),
         waiting.length > 0 &&
           h(
             "ul",

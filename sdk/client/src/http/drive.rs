@@ -4,10 +4,10 @@ use reqwest::Method;
 
 use super::{BOOK_TIMEOUT, Client, ClientError, FOLDER_TIMEOUT, json};
 use crate::types::{
-    BinEmptied, BinEmptyRequest, BinRestoreRequest, BinView, CheckReport, CheckRequest, Done, FileInfo,
-    FolderRequest, ForkRequest, Found, HeadsView, LIST_MAX, Listing, Merged, MoveRequest, Removed,
-    RestoreVersionRequest, S3KeyNew, S3KeyRequest, S3KeyView, S3KeysView, ShareRequest, ShareView,
-    SharesView, Ticket, TicketRequest, UsageView, VersionsView,
+    BinEmptied, BinEmptyRequest, BinRestoreRequest, BinView, CheckReport, CheckRequest, Done, DownloadView,
+    DownloadsView, FileInfo, FolderRequest, ForkRequest, Found, HeadsView, LIST_MAX, Listing, Merged,
+    MoveRequest, Removed, RestoreVersionRequest, S3KeyNew, S3KeyRequest, S3KeyView, S3KeysView, ShareRequest,
+    ShareView, SharesView, Ticket, TicketRequest, UsageView, VersionsView,
 };
 
 impl Client {
@@ -239,6 +239,22 @@ impl Client {
     /// See [`ClientError`].
     pub async fn ticket(&self, request: &TicketRequest) -> Result<Ticket, ClientError> {
         json(self.call(Method::POST, &["tickets"]).json(request)).await
+    }
+
+    /// `GET /v1/downloads`: how far browsers are with what they fetch under tickets.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn downloads(&self) -> Result<DownloadsView, ClientError> {
+        json(self.call(Method::GET, &["downloads"]).timeout(BOOK_TIMEOUT)).await
+    }
+
+    /// `DELETE /v1/downloads/{id}`: ends one; one that has ended stays as it is.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn cancel_download(&self, id: &str) -> Result<DownloadView, ClientError> {
+        json(self.call(Method::DELETE, &["downloads", id])).await
     }
 
     /// `GET /v1/s3/keys`: access keys of the S3 interface, without their secrets.

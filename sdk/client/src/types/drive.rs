@@ -320,6 +320,58 @@ pub struct TicketRequest {
 pub struct Ticket {
     /// Path and query on this API's address.
     pub url: String,
+    /// Where the download stands in [`DownloadsView`]; absent of a ticket that shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download: Option<String>,
+}
+
+/// `GET /v1/downloads`: what browsers fetch under tickets for saving, the latest last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadsView {
+    /// Those that wait, are under way, or ended a while ago.
+    pub downloads: Vec<DownloadView>,
+}
+
+/// One download, and what `DELETE /v1/downloads/{id}` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadView {
+    /// 32 hexadecimal digits of random, which open nothing.
+    pub id: String,
+    /// The file or folder.
+    pub path: String,
+    /// The version of a file, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// A folder comes as an archive.
+    pub kind: FileKind,
+    /// How long the answer is; absent while that is not known, as of an archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Bytes that were handed to the connection.
+    pub sent_bytes: u64,
+    /// How it stands.
+    pub state: DownloadState,
+    /// Why it failed, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When its ticket was given out, milliseconds since 1970.
+    pub begun_ms: i64,
+}
+
+/// How a download stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DownloadState {
+    /// The browser has not come for it.
+    Waiting,
+    /// Bytes are on their way.
+    Sending,
+    /// All bytes were handed over.
+    Done,
+    /// It broke off.
+    Failed,
+    /// It was ended by `DELETE /v1/downloads/{id}`.
+    Cancelled,
 }
 
 /// `GET /v1/s3/keys`: access keys of the S3 interface.
