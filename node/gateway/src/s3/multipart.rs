@@ -308,12 +308,13 @@ impl Bridge {
             let why = format!("part {number} was not stored, or with another ETag or checksum");
             S3Error::with_message(S3ErrorCode::InvalidPart, why)
         };
+        let at_hand: HashMap<u32, _> = view.parts.iter().map(|part| (part.number, part)).collect();
         let mut chosen = Chosen::default();
         let mut md5s = Vec::with_capacity(named.len());
         for mut part in named {
             let claimed = the_one(checksums_of!(part))?;
             let number = part.part_number.ok_or_else(|| S3Error::new(S3ErrorCode::MalformedXML))?;
-            let stored = view.parts.iter().find(|stored| i32::try_from(stored.number) == Ok(number));
+            let stored = u32::try_from(number).ok().and_then(|number| at_hand.get(&number));
             let stored = stored.ok_or_else(|| missing(number))?;
             if chosen.numbers.last().is_some_and(|last| stored.number <= *last) {
                 return Err(S3Error::new(S3ErrorCode::InvalidPartOrder));
