@@ -468,7 +468,7 @@ async fn announce_last(drive: &Drive) {
 
 /// Looks for what the owner's other devices have announced.
 async fn look_for_heads(drive: Arc<Drive>) {
-    const EVERY: Duration = Duration::from_secs(60);
+    const EVERY: Duration = Duration::from_secs(15);
     loop {
         tokio::time::sleep(EVERY).await;
         if let Err(error) = drive.refresh().await {

@@ -147,6 +147,12 @@ impl Drive {
         self.inner.announce().await
     }
 
+    /// Begins a new drive where one that was made elsewhere is waited for: what to do when nothing was ever
+    /// stored under the phrase. A drive that is found later is kept beside the new one.
+    pub async fn begin(&self) -> Result<(), DriveError> {
+        self.inner.with_heads(|heads| heads.begin()).await
+    }
+
     /// Gives up another history, so that what only it needs can be deleted. False when there is
     /// none with this hash.
     pub async fn forget_fork(&self, hash: &[u8; 32]) -> Result<bool, DriveError> {
@@ -164,7 +170,7 @@ impl Drive {
         pending: Option<Arc<Pending>>,
         work: impl for<'a> FnOnce(&'a mut Changes) -> BoxFuture<'a, Result<T, DriveError>> + Send + 'static,
     ) -> Result<T, DriveError> {
-        self.inner.search_if_new().await;
+        self.inner.search_if_new().await?;
         match self.inner.commit(pending, work).await {
             Ok((done, _)) => {
                 self.inner.settle_later();

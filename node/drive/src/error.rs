@@ -76,6 +76,11 @@ pub enum DriveError {
     /// The newest head of the drive could not be looked up.
     #[error("the newest state of the drive could not be looked up ({0}): try again when the node has peers")]
     HeadUnknown(String),
+    /// The drive was made elsewhere, and nothing of it has been found yet.
+    #[error(
+        "this drive was not found yet; it is looked for as this node reaches others, so try again in a moment. If nothing was ever stored with these 24 words, `commonhold drive begin` makes an empty one"
+    )]
+    Awaited,
     /// The drive's own directory could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -114,7 +119,7 @@ impl DriveError {
             },
             DriveError::Damaged { .. } => "damaged",
             DriveError::TooLarge(_) => "too_large",
-            DriveError::HeadUnknown(_) => "head_unknown",
+            DriveError::HeadUnknown(_) | DriveError::Awaited => "head_unknown",
             DriveError::Io { .. } => "io",
             DriveError::Internal(_) => "internal",
         }

@@ -71,13 +71,17 @@ pub(crate) enum Verdict {
     NewerFork,
 }
 
-/// Whether everything that any device has written in `before` is in `after`, too.
+/// Whether everything that any device has written in `before` is in `after`, too. That follows from the
+/// numbers because all that a device wrote under one name is one chain: it takes a new name when it leaves a
+/// history (see [`Heads::leave`]).
 fn includes(after: &HeadContent, before: &HeadContent) -> bool {
+    let oldest = after.writers.iter().map(|writer| writer.sequence).min().unwrap_or(0);
+    // Only where there is no room for more was a device left out, and then the one that wrote longest ago.
+    let is_left_out = |writer: &Writer| after.writers.len() == WRITERS_MAX && writer.sequence < oldest;
     !before.writers.is_empty()
         && before.writers.iter().all(|writer| {
             let known = after.writers.iter().find(|known| known.device == writer.device);
-            // A device that was left out has not written for long.
-            known.map_or(after.writers.len() == WRITERS_MAX, |known| known.sequence >= writer.sequence)
+            known.map_or(is_left_out(writer), |known| known.sequence >= writer.sequence)
         })
 }
 
@@ -112,6 +116,21 @@ pub(crate) struct Heads {
     former: Vec<Arc<OpenHead>>,
     /// This device, as heads name it.
     device: [u8; 8],
+    /// The drive was made elsewhere and no head of it has been found yet.
+    awaited: bool,
+}
+
+/// The file that says so.
+const AWAITED: &str = "awaited";
+
+/// Notes in a drive's new folder `dir` that the drive was made elsewhere: nothing is shown or changed before a
+/// head of it was found, or [`Drive::begin`](crate::Drive::begin) was called. Blocking.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn await_head(dir: &Path) -> Result<(), DriveError> {
+    fs::create_dir_all(dir).map_err(|error| DriveError::io(dir, error))?;
+    write(dir, AWAITED, b"")
 }
 
 impl Heads {
@@ -155,7 +174,8 @@ impl Heads {
         }
         former.sort_by_key(|head| head.head.sequence);
         let device = device(dir)?;
-        Ok(Self { dir: dir.to_owned(), current, announced, forks, fork_dropped, former, device })
+        let awaited = current.is_none() && dir.join(AWAITED).exists();
+        Ok(Self { dir: dir.to_owned(), current, announced, forks, fork_dropped, former, device, awaited })
     }
 
     /// The devices of a history that goes on from the current one with a head of this device, and takes in
@@ -175,6 +195,41 @@ impl Heads {
             newest.remove(&idle);
         }
         newest.into_iter().map(|(device, sequence)| Writer { device, sequence }).collect()
+    }
+
+    /// Before another history takes the place of the current one. When the other one has not all that this
+    /// device wrote, it goes on under a new name: under its old one the next number would claim that what is
+    /// left behind is in the new history, and the fork would be forgotten unmerged. Blocking.
+    fn leave(&mut self, found: &HeadContent) -> Result<(), DriveError> {
+        let by_me = |head: &HeadContent| {
+            head.writers.iter().find(|it| it.device == self.device).map_or(0, |it| it.sequence)
+        };
+        let here = self.current.as_ref().map_or(0, |head| by_me(&head.content));
+        if here > by_me(found) {
+            self.device = new_device(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the current head names a device that is not this one.
+    pub(crate) fn has_other_writers(&self) -> bool {
+        let writers = self.current.iter().flat_map(|head| &head.content.writers);
+        writers.into_iter().any(|writer| writer.device != self.device)
+    }
+
+    /// Whether the drive was made elsewhere and nothing of it is known here yet.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited && self.current.is_none()
+    }
+
+    /// Waits for no head any more. Blocking.
+    pub(crate) fn begin(&mut self) -> Result<(), DriveError> {
+        let path = self.dir.join(AWAITED);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(DriveError::io(path, error)),
+            _ => self.awaited = false,
+        }
+        Ok(())
     }
 
     /// Whether the current head was announced.
@@ -245,12 +300,13 @@ impl Heads {
             "this drive has another history, written by another device or brought back by someone; both are kept"
         );
         // Of a history that has gone on, the newest head stands for all of it.
-        self.forget_included(&fork.content)?;
-        if self.forks.len() >= FORKS_MAX {
+        let goes_on = self.forks.iter().any(|known| includes(&fork.content, &known.content));
+        if self.forks.len() >= FORKS_MAX && !goes_on {
             self.fork_dropped = true;
             return Ok(());
         }
         write(&self.dir.join("forks"), &fork_file(&fork), &fork.head.encode())?;
+        self.forget_included(&fork.content)?;
         self.forks.push(fork);
         Ok(())
     }
@@ -297,6 +353,7 @@ impl Heads {
                     && let Some(current) = self.current.clone()
                 {
                     self.keep_fork(current)?;
+                    self.leave(&found.content)?;
                 }
                 self.advance(found.clone())?;
                 self.forget_included(&found.content)?;
@@ -307,21 +364,24 @@ impl Heads {
     }
 }
 
-/// The name of this device in heads: random bytes, made once.
+/// The name of this device in heads: random bytes.
 fn device(dir: &Path) -> Result<[u8; 8], DriveError> {
     let path = dir.join("device");
     match fs::read(&path) {
         Ok(bytes) => {
             bytes.try_into().map_err(|_| DriveError::damaged(path.display().to_string(), "it is no device"))
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mut device = [0; 8];
-            random(&mut device)?;
-            write(dir, "device", &device)?;
-            Ok(device)
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => new_device(dir),
         Err(error) => Err(DriveError::io(path, error)),
     }
+}
+
+/// A new name for this device, durably.
+fn new_device(dir: &Path) -> Result<[u8; 8], DriveError> {
+    let mut device = [0; 8];
+    random(&mut device)?;
+    write(dir, "device", &device)?;
+    Ok(device)
 }
 
 fn fork_file(fork: &OpenHead) -> String {

@@ -40,6 +40,7 @@ pub use drive::{
     Complete, Drive, DriveOptions, Linked, Needs, NewFile, OnlyIf, OpenFile, Replaced, Share, Shown,
 };
 pub use error::DriveError;
+pub use heads::await_head;
 pub use meter::{Meter, Stage};
 pub use path::{DEPTH_MAX, DrivePath, PATH_LEN_MAX};
 pub use report::{

@@ -153,9 +153,8 @@ impl ApiFault {
             "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
             "wrong_host" => StatusCode::MISDIRECTED_REQUEST,
             "not_countersigned" | "quarantined" | "no_providers" | "too_few_providers" | "too_expensive"
-            | "placement_policy" | "not_stored" | "unavailable" | "custody" | "busy" | "stopping" => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            | "placement_policy" | "not_stored" | "unavailable" | "custody" | "busy" | "stopping"
+            | "head_unknown" => StatusCode::SERVICE_UNAVAILABLE,
             "http_version" => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             "quota" => StatusCode::INSUFFICIENT_STORAGE,
             // "damaged", "io", "internal" and whatever is not in the list.

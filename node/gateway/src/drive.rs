@@ -182,6 +182,9 @@ pub trait DriveApi: Send + Sync + 'static {
     /// Gives another history up.
     fn forget(&self, hash: String) -> Answer<'_, ()>;
 
+    /// Begins a new drive where one that was made elsewhere is waited for.
+    fn begin(&self) -> Answer<'_, ()>;
+
     /// Verifies redundancy, and repairs it if asked to.
     fn check_drive(&self, request: CheckRequest) -> Answer<'_, CheckReport>;
 

@@ -411,6 +411,7 @@ failing! {
     heads() -> HeadsView;
     merge(hash: String) -> Merged;
     forget(hash: String) -> ();
+    begin() -> ();
     check_drive(request: CheckRequest) -> CheckReport;
     begin_upload(request: UploadRequest) -> UploadView;
     uploads() -> UploadsView;

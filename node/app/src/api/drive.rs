@@ -414,6 +414,10 @@ impl DriveApi for Api {
         })
     }
 
+    fn begin(&self) -> Answer<'_, ()> {
+        Box::pin(async move { self.drive()?.begin().await.map_err(drive_fault) })
+    }
+
     fn check_drive(&self, request: CheckRequest) -> Answer<'_, CheckReport> {
         Box::pin(async move {
             let (owner, drive) = self.owner()?;

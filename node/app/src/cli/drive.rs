@@ -240,6 +240,8 @@ pub enum Drive {
         /// The first digits of its hash, at least 8.
         hash: String,
     },
+    /// Begin an empty drive on a machine that was restored, when nothing was ever stored with its 24 words.
+    Begin,
     /// Give another history up for good.
     Forget {
         /// The first digits of its hash, at least 8.

@@ -145,6 +145,9 @@ fn init(dir: &Path, flags: cli::Init, json: bool) -> Result<()> {
         config.api.listen = api;
     }
     DataDir::init(dir, &root, &config)?;
+    if flags.restore {
+        commonhold_drive::await_head(&Places::new(dir).drive())?;
+    }
     let file = Places::new(dir).config();
     let phrase = (!flags.restore).then(|| root.phrase());
     if json {

@@ -39,7 +39,7 @@ impl Drive {
     ) -> Result<PutReport, DriveError> {
         let inner = &self.inner;
         let code = inner.keeper.custody().code().await?;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [files, ..] = snapshot.roots()?;
         let there = match inner.objects.find_folder(&files, to).await {
@@ -101,7 +101,7 @@ impl Drive {
         prefer: Option<NodeId>,
     ) -> Result<ContentReader, DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [files, ..] = snapshot.roots()?;
         let objects = match prefer {

@@ -48,7 +48,7 @@ impl Drive {
     /// What is in the bin, newest first.
     pub async fn bin(&self) -> Result<Vec<BinInfo>, DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [_, bin, _] = snapshot.roots()?;
         let mut scan = inner.objects.scan(&bin, None);

@@ -130,7 +130,7 @@ impl Drive {
     /// Sums over what lies below a path. Earlier versions are counted from what entries say of them.
     pub async fn usage(&self, path: &DrivePath) -> Result<Usage, DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [files, ..] = snapshot.roots()?;
         let mut usage = Usage::default();

@@ -130,7 +130,7 @@ impl Drive {
         if path.is_root() {
             return Err(DriveError::RootRemoval);
         }
-        self.inner.search_if_new().await;
+        self.inner.search_if_new().await?;
         let of = path.clone();
         let mut salt = [0; 4];
         random(&mut salt)?;

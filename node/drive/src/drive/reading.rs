@@ -32,7 +32,7 @@ impl Drive {
     /// One file or folder. The root is a folder without a name or time of its own.
     pub async fn info(&self, path: &DrivePath) -> Result<Info, DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [files, ..] = snapshot.roots()?;
         match inner.objects.find(&files, path).await? {
@@ -50,7 +50,7 @@ impl Drive {
         limit: usize,
     ) -> Result<(Vec<Info>, bool), DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [files, ..] = snapshot.roots()?;
         list_in(&inner.objects, files, path, after, limit).await
@@ -67,7 +67,7 @@ impl Drive {
         wanted: impl Fn(&str) -> bool,
     ) -> Result<(Vec<Info>, Option<DrivePath>), DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [files, ..] = snapshot.roots()?;
         let folder = inner.objects.find_folder(&files, path).await?;
@@ -131,7 +131,7 @@ impl Drive {
         range: Option<Range<u64>>,
     ) -> Result<OpenFile, DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [files, ..] = snapshot.roots()?;
         let not_found = || DriveError::NotFound(path.to_string());

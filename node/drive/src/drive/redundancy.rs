@@ -34,7 +34,7 @@ impl Drive {
         mut tell: impl FnMut(Needs<'_>) + Send,
     ) -> Result<(), DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [files, bin, shares] = snapshot.roots()?;
         let Some(path) = path.filter(|path| !path.is_root()) else {

@@ -46,7 +46,7 @@ impl Drive {
     /// The links that were given out, in the order of their names.
     pub async fn shares(&self) -> Result<Vec<Share>, DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         let snapshot = inner.snapshot().await;
         let [_, _, shares] = snapshot.roots()?;
         let mut scan = inner.objects.scan(&shares, None);

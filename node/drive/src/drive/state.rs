@@ -33,8 +33,18 @@ use crate::write;
 
 /// How long an announcement or a search for heads may take before the drive goes on without.
 const BOARD_TIMEOUT: Duration = Duration::from_secs(30);
-/// A drive without a head looks for one whenever it is read, but not more often than this.
+/// A drive without a head looks for one whenever it is read, but not more often than this …
 const SEARCH_PAUSE: Duration = Duration::from_secs(10);
+/// … or this, when it is known to be somewhere.
+const SEARCH_PAUSE_AWAITED: Duration = Duration::from_secs(1);
+/// Before a change, when nobody has looked for so long, what other devices have announced is looked for …
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// … but no longer than this: the change is made, and both histories are kept if it comes to that.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Where several devices write, the same is done before anything is read, for no longer than this …
+const GLANCE_TIMEOUT: Duration = Duration::from_secs(1);
+/// … and not again for this long when it led to nothing.
+const GLANCE_PAUSE: Duration = Duration::from_secs(10);
 /// Most changes that share a head.
 const BATCH_MAX: usize = 1024;
 /// Bytes of small files that wait for their batch at a time.
@@ -214,6 +224,10 @@ impl Inner {
             return;
         }
         let begun = Instant::now();
+        if let Err(error) = self.look_first().await {
+            batch.into_iter().for_each(|queued| drop(queued.done.send(Err(error.clone()))));
+            return;
+        }
         let current = self.heads.lock().await.current.clone();
         let trees = match current
             .as_deref()
@@ -363,17 +377,59 @@ impl Inner {
     }
 
     /// Looks for a head once in a while as long as there is none here: a fresh device may have
-    /// been opened before it had peers.
-    pub(super) async fn search_if_new(&self) {
-        if self.heads.lock().await.current.is_some() {
-            return;
+    /// been opened before it had peers. Fails as long as the drive is known to be somewhere and was not found:
+    /// to show it as empty would be a lie. With a head, see [`Self::glance`].
+    pub(super) async fn search_if_new(&self) -> Result<(), DriveError> {
+        let (is_there, is_awaited, is_shared) = {
+            let heads = self.heads.lock().await;
+            (heads.current.is_some(), heads.is_awaited(), heads.has_other_writers())
+        };
+        if is_there {
+            if is_shared {
+                self.glance().await;
+            }
+            return Ok(());
         }
-        let recently = lock(&self.searched).is_some_and(|when| when.elapsed() < SEARCH_PAUSE);
-        if !recently {
+        let pause = if is_awaited { SEARCH_PAUSE_AWAITED } else { SEARCH_PAUSE };
+        if !self.has_looked_within(pause) {
             let _change = self.change.lock().await;
-            // The failure is in the warnings, and an empty drive is what this device knows.
+            // The failure is in the warnings.
             let _ = self.search().await;
         }
+        self.refuse_awaited().await
+    }
+
+    /// Before a change: looks for what other devices have announced, so that those who take turns do not
+    /// write two histories. Under the change lock.
+    async fn look_first(&self) -> Result<(), DriveError> {
+        if !self.has_looked_within(LOOK_AGAIN) {
+            // A failure is in the warnings.
+            if tokio::time::timeout(LOOK_TIMEOUT, self.search()).await.is_err() {
+                tracing::debug!("a change is made without knowing what other devices have announced");
+            }
+            *lock(&self.searched) = Some(Instant::now());
+        }
+        self.refuse_awaited().await
+    }
+
+    /// Where other devices write: a state that is not the newest may name what they have given up meanwhile.
+    async fn glance(&self) {
+        if self.has_looked_within(LOOK_AGAIN) {
+            return;
+        }
+        // Whoever changes something looks, too.
+        let Ok(_change) = self.change.try_lock() else { return };
+        let looked = tokio::time::timeout(GLANCE_TIMEOUT, self.search()).await;
+        let pause = if matches!(looked, Ok(Ok(()))) { Duration::ZERO } else { GLANCE_PAUSE };
+        *lock(&self.searched) = Some(Instant::now() + pause);
+    }
+
+    fn has_looked_within(&self, pause: Duration) -> bool {
+        lock(&self.searched).is_some_and(|when| when.elapsed() < pause)
+    }
+
+    async fn refuse_awaited(&self) -> Result<(), DriveError> {
+        if self.heads.lock().await.is_awaited() { Err(DriveError::Awaited) } else { Ok(()) }
     }
 
     /// Finds and takes in the newest head. Under the change lock.

@@ -78,7 +78,7 @@ impl Drive {
         content: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<Info, DriveError> {
         let inner = &self.inner;
-        inner.search_if_new().await;
+        inner.search_if_new().await?;
         if file.path.is_root() {
             return Err(exists(&file.path, "folder", "file"));
         }

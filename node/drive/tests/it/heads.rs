@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::support::*;
+use commonhold_drive::{Drive, DriveError};
 use commonhold_format::keys::RootSecret;
 
 fn published(bench: &Bench) -> Vec<u8> {
@@ -232,4 +233,105 @@ async fn attack_5_a_head_of_another_drive_is_ignored() {
     .unwrap();
     let status = other.status().await;
     assert_eq!((status.sequence, status.warnings.len()), (0, 1));
+}
+
+async fn put_on(drive: &Drive, name: &str) {
+    let archive = std::io::Cursor::new(pack(&tree([(name, file(name))])));
+    drive.put_archive(&path("/"), None, archive).await.unwrap();
+}
+
+async fn names_on(drive: &Drive) -> Vec<String> {
+    let (listed, _) = drive.list(&path("/"), None, 100).await.unwrap();
+    listed.iter().map(|info| info.name().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn attack_11_what_a_device_left_behind_is_kept_when_it_goes_on_elsewhere() {
+    let a = bench().await;
+    a.put("/", &tree([("a", file("a"))])).await;
+    let dir = tempfile::tempdir().unwrap();
+    let custody = a.custody.of_another_device();
+    let b = open(dir.path(), &custody, &a.board).await.unwrap();
+    // Neither hears of the other.
+    a.board.silent.store(true, Ordering::SeqCst);
+    put_on(&b, "b").await;
+    put_on(&a.drive, "c").await;
+    put_on(&a.drive, "d").await;
+    // The first device sees the head that the second one wrote, and its own is the newer one.
+    a.board.silent.store(false, Ordering::SeqCst);
+    assert!(b.republish().await.unwrap());
+    a.drive.refresh().await.unwrap();
+    assert_eq!(a.drive.status().await.forks.len(), 1);
+    // The second device takes that for its own, keeps what it wrote beside it, and goes on there.
+    assert!(a.drive.republish().await.unwrap());
+    b.refresh().await.unwrap();
+    assert_eq!(b.status().await.forks.len(), 1);
+    for name in ["e", "f"] {
+        put_on(&b, name).await;
+    }
+    assert_eq!(names_on(&b).await, ["a", "c", "d", "e", "f"]);
+    assert_eq!(b.status().await.forks.len(), 1, "what only the fork has was given up unmerged");
+    a.drive.refresh().await.unwrap();
+    assert_eq!(names_on(&a.drive).await, ["a", "c", "d", "e", "f"]);
+    let forks = a.drive.status().await.forks;
+    assert_eq!(forks.len(), 1, "what only the fork has was given up unmerged");
+    // Also after a restart; a merge loses nothing, and then nobody has a fork any more.
+    let b = open(dir.path(), &custody, &a.board).await.unwrap();
+    assert_eq!(b.status().await.forks.len(), 1);
+    a.drive.merge(&forks[0].hash).await.unwrap();
+    assert!(a.drive.status().await.forks.is_empty());
+    a.drive.republish().await.unwrap();
+    b.refresh().await.unwrap();
+    assert_eq!(names_on(&b).await, ["a", "b", "c", "d", "e", "f"]);
+    assert!(b.status().await.forks.is_empty());
+}
+
+#[tokio::test]
+async fn devices_that_take_turns_write_one_history() {
+    let a = bench().await;
+    a.put("/", &tree([("a", file("a"))])).await;
+    let dir = tempfile::tempdir().unwrap();
+    let b = open(dir.path(), &a.custody.of_another_device(), &a.board).await.unwrap();
+    for turn in 0..2 {
+        for (drive, device) in [(&a.drive, "a"), (&b, "b")] {
+            // Long enough for a device to look again before it writes; nobody asks it to.
+            tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+            put_on(drive, &format!("{device}{turn}")).await;
+        }
+    }
+    assert_eq!(names_on(&b).await, ["a", "a0", "a1", "b0", "b1"]);
+    assert!(a.drive.status().await.forks.is_empty() && b.status().await.forks.is_empty());
+}
+
+#[tokio::test]
+async fn a_drive_that_is_somewhere_is_not_shown_as_empty() {
+    let a = bench().await;
+    a.put("/", &tree([("a", file("a"))])).await;
+    a.board.silent.store(true, Ordering::SeqCst);
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for dir in [&dir, &other] {
+        commonhold_drive::await_head(dir.path()).unwrap();
+    }
+    let custody = a.custody.of_another_device();
+    let b = open(dir.path(), &custody, &a.board).await.unwrap();
+    let awaited = |error: DriveError| assert!(matches!(error, DriveError::Awaited), "{error}");
+    awaited(b.list(&path("/"), None, 100).await.unwrap_err());
+    let archive = || std::io::Cursor::new(pack(&tree([("b", file("b"))])));
+    awaited(b.put_archive(&path("/"), None, archive()).await.unwrap_err());
+    // Once it is found, it is there, and stays so without anybody.
+    a.board.silent.store(false, Ordering::SeqCst);
+    b.refresh().await.unwrap();
+    assert_eq!(names_on(&b).await, ["a"]);
+    put_on(&b, "b").await;
+    drop(b);
+    a.board.silent.store(true, Ordering::SeqCst);
+    let b = open(dir.path(), &custody, &a.board).await.unwrap();
+    assert_eq!(names_on(&b).await, ["a", "b"]);
+    // Nothing was ever stored under the phrase: its owner says so.
+    let c = open(other.path(), &a.custody.of_another_device(), &a.board).await.unwrap();
+    awaited(c.list(&path("/"), None, 100).await.unwrap_err());
+    c.begin().await.unwrap();
+    assert!(names_on(&c).await.is_empty());
+    put_on(&c, "c").await;
+    assert_eq!(names_on(&c).await, ["c"]);
 }

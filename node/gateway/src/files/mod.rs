@@ -48,6 +48,7 @@ pub(crate) fn router() -> Router<Arc<Calls>> {
         .route("/v1/drive/heads", get(heads))
         .route("/v1/drive/merge", post(merge))
         .route("/v1/drive/forget", post(forget))
+        .route("/v1/drive/begin", post(begin))
         .route("/v1/drive/check", post(check))
         .route("/v1/shares", get(shares).post(share))
         .route("/v1/shares/{id}", delete(unshare))
@@ -225,6 +226,10 @@ async fn merge(State(calls): Shared, Said(request): Said<ForkRequest>) -> Answer
 async fn forget(State(calls): Shared, Said(request): Said<ForkRequest>) -> Answer<Done> {
     let hash = fork(request)?;
     calls.change(|api| async move { api.forget(hash).await.map(|()| Done {}) }).await
+}
+
+async fn begin(State(calls): Shared, Params(NoQuery {}): Params<NoQuery>) -> Answer<Done> {
+    calls.change(|api| async move { api.begin().await.map(|()| Done {}) }).await
 }
 
 async fn check(

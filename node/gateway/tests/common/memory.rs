@@ -1038,6 +1038,11 @@ impl DriveApi for Memory {
         })
     }
 
+    fn begin(&self) -> Answer<'_, ()> {
+        // It is known from the beginning.
+        Box::pin(async { Ok(()) })
+    }
+
     fn check_drive(&self, request: CheckRequest) -> Answer<'_, CheckReport> {
         Box::pin(async move {
             let mut inner = self.lock();
@@ -1294,6 +1299,7 @@ macro_rules! rest_of_drive {
             heads() -> HeadsView;
             merge(hash: String) -> Merged;
             forget(hash: String) -> ();
+            begin() -> ();
             check_drive(request: CheckRequest) -> CheckReport;
             begin_upload(request: UploadRequest) -> UploadView;
             uploads() -> UploadsView;

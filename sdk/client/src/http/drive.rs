@@ -201,6 +201,14 @@ impl Client {
         json(self.call(Method::POST, &["drive", "forget"]).json(&ForkRequest { hash: hash.to_owned() })).await
     }
 
+    /// `POST /v1/drive/begin`: begins a new drive where one that was made elsewhere is waited for.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn begin(&self) -> Result<Done, ClientError> {
+        json(self.call(Method::POST, &["drive", "begin"])).await
+    }
+
     /// `POST /v1/drive/check`: verifies redundancy, and waits for it.
     ///
     /// # Errors

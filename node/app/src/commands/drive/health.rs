@@ -18,6 +18,14 @@ pub async fn drive(client: &Client, command: Drive, json: bool) -> Result<()> {
             print_warnings(&merged.warnings);
             if json { print_json(&merged) } else { print_merged(&merged) }
         }
+        Drive::Begin => {
+            let done = client.begin().await?;
+            if json {
+                return print_json(&done);
+            }
+            println!("nothing is waited for any more: what is stored now is this drive");
+            Ok(())
+        }
         Drive::Forget { hash, yes } => {
             confirm(&format!("What only the history {} has is given up.", shown(&hash)), yes)?;
             let done = client.forget(&hash).await?;
