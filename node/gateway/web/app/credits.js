@@ -95,7 +95,10 @@ export class CreditsView extends Page {
                     h(
                       "td",
                       { class: "number" },
-                      `${number(it.audits_passed)} passed${it.audits_failed > 0 ? `, ${number(it.audits_failed)} failed` : ""}`,
+                      h("span", { class: "whole" }, `${number(it.audits_passed)} passed`),
+                      it.audits_failed > 0 && ", ",
+                      it.audits_failed > 0 &&
+                        h("span", { class: "whole" }, `${number(it.audits_failed)} failed`),
                     ),
                     h("td", { class: "number wide-only" }, bytes(it.egress_bytes)),
                     h("td", { class: "number" }, credits(it.owed_to_me_microcredits, true)),
