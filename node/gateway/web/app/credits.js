@@ -88,7 +88,7 @@ export class CreditsView extends Page {
                       "td",
                       {},
                       h("span", { class: "mono", title: it.counterparty }, short(it.counterparty)),
-                      h("p", { class: "hint narrow-only" }, `you are ${ROLES[it.role] ?? it.role}`),
+                      h("p", { class: "hint narrow-only" }, `as ${it.role}`),
                       h("p", { class: "hint narrow-only" }, `${bytes(it.egress_bytes)} sent`),
                     ),
                     h("td", { class: "wide-only" }, ROLES[it.role] ?? it.role),
