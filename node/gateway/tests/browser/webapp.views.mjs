@@ -47,8 +47,9 @@ step('screenshots', async () => {
         same(await unnamed(page), [], `${view} at ${width} px: names`);
         if (view !== 'credits') continue;
         // Tables do not have to be scrolled sideways.
-        const wide = await page.eval(() =>
-          [...document.querySelectorAll('.table-wrap')].filter((it) => it.scrollWidth > it.clientWidth + 1).length,
+        const wide = await page.eval(
+          () =>
+            [...document.querySelectorAll('.table-wrap')].filter((it) => it.scrollWidth > it.clientWidth + 1).length,
         );
         same(wide, 0, `tables of ${view} at ${width} px`);
         await page.eval(() => document.querySelector('.page').scrollTo(0, 330));

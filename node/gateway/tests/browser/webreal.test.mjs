@@ -182,7 +182,10 @@ step('links are given out and opened by others', async () => {
   links.secret = await share(page, 'unread by the owner.bin', 'correct horse');
   links.album = await share(page, 'album');
   for (const link of Object.values(links)) {
-    check(link.startsWith(`${plan.gateway}/s/`) && !link.startsWith(base), `a link leads to the gateway: ${link.split('#')[0]}`);
+    check(
+      link.startsWith(`${plan.gateway}/s/`) && !link.startsWith(base),
+      `a link leads to the gateway: ${link.split('#')[0]}`,
+    );
   }
   const visitor = await visit(links.report);
   await visitor.waitForText('report.bin');
@@ -248,11 +251,13 @@ step('two of six providers end', async () => {
   await guest.press('Enter');
   await guest.click('button', 'Download');
   same(hash(await saved(guest)), sha256('unread by the owner.bin'), 'one behind a password');
+  clean(guest, 'the page of a password, with two providers less');
   await guest.close();
 
   const friend = await visit(links.album);
   await friend.click('[aria-label="Download unread.bin"]');
   same(hash(await saved(friend)), sha256('album/unread.bin'), 'one in a folder');
+  clean(friend, 'the page of a folder, with two providers less');
   await friend.close();
 
   const got = join(scratch, 'got.bin');
@@ -280,7 +285,9 @@ step('two of six providers end', async () => {
     same(hash(readFileSync(join(unpacked, name))), sha256(name), `${name} from the archive`);
   await page.click('.nav-transfers');
   await page.waitFor(
-    () => [...document.querySelectorAll('.transfer .hint:not(.to)')].filter((it) => it.textContent.includes('downloaded')).length === 2,
+    () =>
+      [...document.querySelectorAll('.transfer .hint:not(.to)')].filter((it) => it.textContent.includes('downloaded'))
+        .length === 2,
   );
   await page.screenshot(join(shots, 'transfers-down.png'));
 });

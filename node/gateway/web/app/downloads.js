@@ -48,7 +48,9 @@ export async function fetchItem(item, signal) {
 // What the browser began to fetch before this page was loaded.
 export async function underWay() {
   const { downloads } = await api.downloads();
-  return downloads.filter(({ id, state }) => (state === "waiting" || state === "sending") && !followed.has(id));
+  return downloads.filter(
+    ({ id, state }) => (state === "waiting" || state === "sending") && !followed.has(id),
+  );
 }
 
 function giveUp(id) {

@@ -301,7 +301,14 @@ const titleDown = ({ path, folder }) => (folder ? `${base(path) || "drive"}.tar`
 // Follows what the browser began to fetch before this page was loaded.
 export async function followDownloads() {
   for (const { id, path, version, kind, bytes, sent_bytes } of await underWay()) {
-    const item = { path, version, folder: kind === "folder", size: bytes, state: "waiting", sent: sent_bytes };
+    const item = {
+      path,
+      version,
+      folder: kind === "folder",
+      size: bytes,
+      state: "waiting",
+      sent: sent_bytes,
+    };
     item.download = id;
     batches.unshift(new Batch(titleDown(item), parent(path), [item], "down"));
     launch(item);

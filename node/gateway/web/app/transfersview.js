@@ -18,7 +18,8 @@ export function batchWords(batch) {
   if (batch.state === "done")
     return `${files > 1 && batch.title !== counted(files, what) ? `${counted(files, what)} · ` : ""}${bytes(batch.bytes)} · ${down ? "downloaded" : storedWords(batch)}`;
   if (batch.state === "cancelled") return `${many}cancelled`;
-  if (batch.state === "failed") return files > 1 ? `${many}${number(batch.count("failed"))} failed` : "failed";
+  if (batch.state === "failed")
+    return files > 1 ? `${many}${number(batch.count("failed"))} failed` : "failed";
   const speed = batch.rate;
   const left = batch.left;
   const all = batch.bytes > 0 && batch.sent >= batch.bytes;
@@ -115,7 +116,12 @@ class Line {
     this.state = state;
     this.failed = batch.count("failed");
     this.note = batch.note;
-    const symbol = { active: batch.way === "down" ? "download" : "upload", done: "check", failed: "warn", cancelled: "close" }[state];
+    const symbol = {
+      active: batch.way === "down" ? "download" : "upload",
+      done: "check",
+      failed: "warn",
+      cancelled: "close",
+    }[state];
     this.symbol.className = `transfer-icon ${state}`;
     fill(this.symbol, icon(symbol));
     fill(
