@@ -1006,21 +1006,30 @@ impl DriveApi for Memory {
             let mut inner = self.lock();
             let path = request.path.unwrap_or_else(|| "/".into());
             let files = sums(inner.node(&path)?.1).files;
-            let at_risk = inner.at_risk.clone();
-            let missing = at_risk.len() as u64;
+            let missing = inner.at_risk.len() as u64;
             if request.repair {
                 inner.at_risk.clear();
             }
+            let at_risk = inner.at_risk.clone();
+            let left = at_risk.len() as u64;
             Ok(CheckReport {
                 files,
                 segments: 1,
                 chunks: 6,
-                missing_chunks: missing,
-                repaired_chunks: if request.repair { missing } else { 0 },
-                fetched_bytes: 1024,
-                at_risk_total: missing,
+                chunks_proven: 6 - left,
+                chunks_lost: left,
+                missing_chunks: left,
+                repaired_chunks: missing - left,
+                fetched_bytes: 6 * 1352,
+                incomplete_total: at_risk.len() as u64,
+                incomplete: at_risk
+                    .iter()
+                    .map(|it| Incomplete { path: it.path.clone(), chunks_lost: 1, chunks_unreachable: 0 })
+                    .collect(),
+                at_risk_total: at_risk.len() as u64,
                 at_risk,
                 seconds: 0.25,
+                ..CheckReport::default()
             })
         })
     }

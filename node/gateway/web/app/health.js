@@ -311,19 +311,24 @@ export class HealthView extends Page {
 }
 
 function report(found) {
-  const fine = found.at_risk_total === 0 && found.missing_chunks === found.repaired_chunks;
+  const fine = found.at_risk_total === 0 && found.missing_chunks === 0;
   const words = [
     `${counted(found.files, "file")} in ${counted(found.segments, "segment")} were looked at in ${found.seconds < 1 ? "less than a second" : duration(found.seconds)}; ${bytes(found.fetched_bytes)} were fetched for it.`,
-    found.missing_chunks === 0
-      ? "No piece is missing."
-      : `${counted(found.missing_chunks, "piece")} missing, ${number(found.repaired_chunks)} made again.`,
+    `${number(found.chunks_proven)} of ${counted(found.chunks, "piece")} were shown to be there.`,
+    found.chunks_counted > 0 &&
+      `${counted(found.chunks_counted, "piece")} could only be counted, because their providers run an older version.`,
+    found.chunks_lost > 0 && `${counted(found.chunks_lost, "piece")} lost.`,
+    found.chunks_unreachable > 0 &&
+      `${counted(found.chunks_unreachable, "piece")} with providers that cannot be reached now.`,
+    found.missing_chunks === 0 && "No piece is missing.",
+    found.repaired_chunks > 0 && `${counted(found.repaired_chunks, "piece")} made again.`,
   ];
   return [
     h(
       "div",
       { class: fine ? "note good" : "note warn" },
       icon(fine ? "check" : "warn"),
-      h("p", {}, words.join(" ")),
+      h("p", {}, words.filter(Boolean).join(" ")),
     ),
     found.at_risk_total > 0 && h("h3", {}, `${counted(found.at_risk_total, "file")} at risk`),
     found.at_risk_total > 0 &&
@@ -356,6 +361,47 @@ function report(found) {
       ),
     found.at_risk_total > found.at_risk.length &&
       h("p", { class: "hint" }, `and ${counted(found.at_risk_total - found.at_risk.length, "more file")}.`),
+    ...lacking(found),
+  ];
+}
+
+/** Files that lack pieces and are not at risk, and the providers that did not show them. */
+function lacking(found) {
+  const risky = new Set(found.at_risk.map((file) => file.path));
+  const files = found.incomplete.filter((file) => !risky.has(file.path));
+  const silent = found.providers.filter((provider) => provider.why !== "");
+  const words = (it) =>
+    [
+      it.chunks_lost > 0 && `${counted(it.chunks_lost, "piece")} lost`,
+      it.chunks_unreachable > 0 && `${counted(it.chunks_unreachable, "piece")} out of reach`,
+      it.chunks_counted > 0 && `${counted(it.chunks_counted, "piece")} only counted`,
+    ]
+      .filter(Boolean)
+      .join(", ");
+  const line = (title, hint) =>
+    h("li", { class: "line tall" }, h("div", { class: "line-words" }, title, h("p", { class: "hint" }, hint)));
+  return [
+    files.length > 0 && h("h3", {}, "Pieces missing, nothing at risk yet"),
+    files.length > 0 &&
+      h(
+        "ul",
+        { class: "lines" },
+        files.map((file) =>
+          line(h("p", { class: "line-title" }, h("span", { class: "name", dir: "auto" }, shown(file.path))), words(file)),
+        ),
+      ),
+    silent.length > 0 && h("h3", {}, "Providers that did not show everything"),
+    silent.length > 0 &&
+      h(
+        "ul",
+        { class: "lines" },
+        silent.map((provider) =>
+          line(
+            h("p", { class: "line-title" }, h("span", { class: "name" }, provider.peer_id)),
+            [words(provider), provider.why].filter(Boolean).join(": "),
+          ),
+        ),
+      ),
   ];
 }
 
