@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/lender.rs"]
+mod lender;
 #[path = "common/stranger.rs"]
 mod stranger;
 
@@ -13,6 +15,7 @@ use commonhold_format::ids::ChunkId;
 use commonhold_format::probe::{PROBE_CHUNKS_MAX, PROBE_SHOWN_MAX, ProbedLeaf};
 use commonhold_format::tree::chunk_id;
 use commonhold_format::wire::{Refusal, Request, Response};
+use lender::{Lender, Probing};
 use serde_json::{Value, json};
 use stranger::{Stranger, Target};
 
@@ -133,6 +136,76 @@ fn what_another_device_put_is_probed_too_and_kept_anew() {
     assert_all_proven(&report);
     assert!(number(&report, "repaired_chunks") >= 3, "{report}");
     assert_all_proven(&phone.json(&["drive", "check"]));
+}
+
+/// What the check found of one provider.
+fn of_provider(report: &Value, peer_id: &str) -> Value {
+    let providers = report["providers"].as_array().unwrap();
+    providers.iter().find(|it| it["peer_id"] == peer_id).unwrap_or_else(|| panic!("{report}")).clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn attack_27_a_provider_that_answers_wrongly_proves_nothing_and_an_old_one_is_counted() {
+    let net = Net::start(&[("scrub_rate", "0")]);
+    let bootstrap = serde_json::from_value(net.providers[0].status()["addresses"].clone()).unwrap();
+    let lender = Lender::new(77, bootstrap).await;
+    let node = lender.net.node().to_string();
+    until("the lender is found", || {
+        let peers = net.owner.json(&["peers"]);
+        let it = peers.as_array().unwrap().iter().find(|peer| peer["peer_id"] == node);
+        it.is_some_and(|it| it["free_bytes"].as_u64() > Some(1 << 30))
+    });
+    net.put("big", &noise(BIG, 5));
+    let report = net.owner.json(&["drive", "check"]);
+    assert_all_proven(&report);
+    let (all, held) = (number(&report, "chunks"), number(&of_provider(&report, &node), "chunks_proven"));
+    assert!(held >= 4, "{report}");
+
+    // An older version: counted, after an audit, and said so.
+    for probing in [Probing::Ends, Probing::Refuses(Refusal::Invalid), Probing::Refuses(Refusal::Terms)] {
+        lender.answer_probes(probing);
+        let audits = lender.audits();
+        let report = net.owner.json(&["drive", "check"]);
+        assert_eq!(number(&report, "chunks_counted"), held, "{probing:?}: {report}");
+        assert_eq!(number(&report, "chunks_proven"), all - held, "{probing:?}: {report}");
+        assert_eq!(number(&report, "missing_chunks"), 0, "{probing:?}: {report}");
+        let why = of_provider(&report, &node)["why"].to_string();
+        assert!(why.contains("answers no probes"), "{why}");
+        assert_eq!(lender.audits(), audits + 1, "{probing:?}");
+    }
+    assert!(net.owner.ok(&["drive", "check"]).contains(&format!("{held} only counted")));
+
+    // No answer to the question: out of reach, and not lost.
+    for probing in [Probing::Refuses(Refusal::Quarantined), Probing::Otherwise] {
+        lender.answer_probes(probing);
+        let report = net.owner.json(&["drive", "check"]);
+        assert_eq!(number(&report, "chunks_unreachable"), held, "{probing:?}: {report}");
+        assert_eq!(number(&report, "chunks_lost"), 0, "{probing:?}: {report}");
+    }
+    lender.answer_probes(Probing::Rightly);
+    assert_all_proven(&net.owner.json(&["drive", "check"]));
+
+    // A wrong answer proves nothing, and what is not proven is made again.
+    let wrong = [
+        Probing::OtherChunks,
+        Probing::OtherLeaves,
+        Probing::OtherPaths,
+        Probing::TooFew,
+        Probing::TooMany,
+        Probing::Nothing,
+    ];
+    for probing in wrong {
+        lender.answer_probes(probing);
+        let report = net.owner.json(&["drive", "check"]);
+        assert_eq!(number(&report, "chunks_lost"), held, "{probing:?}: {report}");
+        assert_eq!(number(&report, "chunks_proven"), all - held, "{probing:?}: {report}");
+        assert_eq!(number(&of_provider(&report, &node), "chunks_lost"), held, "{probing:?}: {report}");
+        lender.answer_probes(Probing::Rightly);
+        let report = net.owner.json(&["drive", "check", "--repair"]);
+        assert_all_proven(&report);
+        assert_eq!(number(&report, "repaired_chunks"), held, "{probing:?}: {report}");
+    }
+    assert_eq!(lender.held(), held);
 }
 
 async fn probe(
