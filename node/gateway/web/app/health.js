@@ -169,7 +169,7 @@ export class HealthView extends Page {
       h(
         "p",
         { class: "muted" },
-        "Asks every provider what it holds and has it prove a sample. No whole file is downloaded.",
+        "Asks every provider for a small part of each piece that it should have. No whole file is downloaded.",
       ),
       h("label", { class: "check", for: "check-repair" }, repair, h("span", {}, "Make missing pieces again")),
       h("div", {}, run),
@@ -379,7 +379,11 @@ function lacking(found) {
       .filter(Boolean)
       .join(", ");
   const line = (title, hint) =>
-    h("li", { class: "line tall" }, h("div", { class: "line-words" }, title, h("p", { class: "hint" }, hint)));
+    h(
+      "li",
+      { class: "line tall" },
+      h("div", { class: "line-words" }, title, h("p", { class: "hint" }, hint)),
+    );
   return [
     files.length > 0 && h("h3", {}, "Pieces missing, nothing at risk yet"),
     files.length > 0 &&
@@ -387,7 +391,10 @@ function lacking(found) {
         "ul",
         { class: "lines" },
         files.map((file) =>
-          line(h("p", { class: "line-title" }, h("span", { class: "name", dir: "auto" }, shown(file.path))), words(file)),
+          line(
+            h("p", { class: "line-title" }, h("span", { class: "name", dir: "auto" }, shown(file.path))),
+            words(file),
+          ),
         ),
       ),
     silent.length > 0 && h("h3", {}, "Providers that did not show everything"),
