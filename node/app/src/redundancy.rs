@@ -1,7 +1,7 @@
 //! Is everything that a drive needs there, as often as it should be? And if not, which files are at risk.
 //!
 //! Invariant: a chunk counts only when its holder showed the leaf of it that was drawn, or answers no
-//! probes and passed its audit, which the report tells apart. Nothing else is downloaded, but in a repair
+//! probes and was audited instead, which the report tells apart. Nothing else is downloaded, but in a repair
 //! the chunks that others are made from. What a leaf shows is said in spec/wire.md.
 
 use std::collections::HashMap;

@@ -8,8 +8,9 @@
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
+use crate::audit::leaf_is_right;
 use crate::ids::ChunkId;
-use crate::tree::{Hash, LEAF_LEN, LeafProof, leaf_count, leaf_hash, leaf_len, verify_path};
+use crate::tree::{Hash, LEAF_LEN, LeafProof, leaf_count};
 
 /// Most chunks of one probe. The answer to so many has at most 350 kB.
 pub const PROBE_CHUNKS_MAX: usize = 256;
@@ -57,8 +58,7 @@ impl ProbedLeaf {
     /// Id and length come from somewhere that is trusted, as a segment of the asker's own.
     pub fn proves(&self, nonce: &[u8; 32], chunk: &ChunkId, len: u32) -> bool {
         let Some(leaf) = probed_leaf(nonce, chunk, len) else { return false };
-        leaf_len(len, leaf) == Some(self.bytes.len())
-            && verify_path(&chunk.0, leaf_count(len), leaf, &leaf_hash(&self.bytes), &self.path).is_ok()
+        leaf_is_right(chunk, len, leaf * LEAF_LEN as u64, &self.bytes, &self.path)
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Found {
     Lost,
     /// Its holder did not answer.
     Unreachable,
-    /// Its holder is there, passed its audit if it has a contract, and knows no probes.
+    /// Its holder is there and knows no probes; an audit, if there is a contract, did not find it lost.
     Counted,
     /// The drawn leaf was shown.
     Proven,

@@ -404,7 +404,11 @@ function lacking(found) {
         { class: "lines" },
         silent.map((provider) =>
           line(
-            h("p", { class: "line-title" }, h("span", { class: "name" }, provider.peer_id)),
+            h(
+              "p",
+              { class: "line-title" },
+              h("span", { class: "mono", title: provider.peer_id }, short(provider.peer_id, 10, 6)),
+            ),
             [words(provider), provider.why].filter(Boolean).join(": "),
           ),
         ),

@@ -282,8 +282,8 @@ pub struct CheckReport {
     pub chunks: u64,
     /// Chunks of which the drawn leaf was shown.
     pub chunks_proven: u64,
-    /// Chunks whose providers are of an older version, which cannot be asked for a leaf: these are there and
-    /// passed an audit of a sample.
+    /// Chunks whose providers are of an older version, which cannot be asked for a leaf: these are there,
+    /// and were audited where this node has a contract with them.
     pub chunks_counted: u64,
     /// Chunks whose providers did not answer, and that may be there all the same.
     pub chunks_unreachable: u64,
