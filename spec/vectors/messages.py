@@ -968,6 +968,17 @@ def requests():
     good("quote_largest", "the largest numbers", 16, [OWNER.public, 2**64 - 1, 2**64 - 1], owner=OWNER.public.hex(), bytes=U64_MAX, seconds=U64_MAX)
     bad("quote-owner-31", "an owner of 31 bytes", [(cbor([16, [OWNER.public[1:], *wanted[1:]]]), 1)])
     bad("quote-no-term", "a quote without a term", [(cbor([16, wanted[:2]]), 1)])
+    probed = [CHUNK, sha(CHUNK)]
+    drawn = int.from_bytes(sha(b"commonhold/v1/probe", NONCE, CHUNK)[:8], "big")
+    leaves = [{"len": str(count), "leaf": str(drawn % -(-count // 1024))} for count in (1, 1024, 1025, 3000, 100_000, 2**20 - 1, 2**20)]
+    good("probe", "leaves of two chunks, and which leaf of the first by its length", 17, [NONCE, probed], nonce=NONCE.hex(), chunks=[chunk.hex() for chunk in probed], leaves=leaves)
+    wire_case("ok-most-probed", "256 chunks to be probed", "ok", "request", long_list(17, [NONCE], CHUNK, 256))
+    bad("probe-too-many", "257 chunks to be probed", long_list(17, [NONCE], CHUNK, 257))
+    bad("probe-none", "no chunk to be probed", [(cbor([17, [NONCE, []]]), 1)])
+    bad("probe-nonce-31", "a nonce of 31 bytes", [(cbor([17, [NONCE[1:], probed]]), 1)])
+    bad("probe-chunk-31", "a chunk id of 31 bytes", [(cbor([17, [NONCE, [CHUNK[1:]]]]), 1)])
+    bad("probe-no-chunks", "a nonce alone", [(cbor([17, [NONCE]]), 1)])
+    bad("probe-surplus", "a field too many", [(cbor([17, [NONCE, probed, 0]]), 1)])
     bad("quote-surplus", "a quote for one more number", [(cbor([16, [*wanted, 0]]), 1)])
     wire_case("ok-longest-chunk", "a chunk of 1 MiB", "ok", "request", long_bytes(4, [ID, CHUNK], 2**20))
     wire_case("ok-longest-note", "a note of 16 KiB", "ok", "request", long_bytes(1, [], 16384))
@@ -1049,6 +1060,24 @@ def responses():
     bad("quote-four-prices", "four prices", [(cbor([11, [[*quoted[0], 0], quoted[1]]]), 1)])
     bad("quote-no-end", "prices without an end", [(cbor([11, quoted[:1]]), 1)])
     bad("quote-null", "a price of null", [(cbor([11, [[1, None, 1], quoted[1]]]), 1)])
+    named = [
+        {"kind": "leaf", "bytes": b"leaf".hex(), "path": [CHUNK.hex(), NONCE.hex()]},
+        {"kind": "none"},
+        {"kind": "leaf", "bytes": "00", "path": []},
+    ]
+    good("probed", "a leaf with its path, a chunk that is not held, and the leaf of a chunk of one byte", 12, [[[b"leaf", path], None, [b"\0", b""]]], shown=named)
+    leaf = [b"\xa5" * 1024, CHUNK * 10]
+    wire_case("ok-most-shown", "the largest answer to a probe", "ok", "response", long_list(12, [], leaf, 256))
+    bad("probed-too-many", "257 leaves", long_list(12, [], [b"leaf", b""], 257))
+    bad("probed-nothing", "an answer for no chunk", [(cbor([12, [[]]]), 1)])
+    bad("probed-leaf-empty", "a leaf without bytes", [(cbor([12, [[[b"", path]]]]), 1)])
+    bad("probed-leaf-1025", "a leaf of 1,025 bytes", [(cbor([12, [[[b"\xa5" * 1025, path]]]]), 1)])
+    bad("probed-path-33", "a path of 33 bytes", [(cbor([12, [[[b"leaf", CHUNK + b"x"]]]]), 1)])
+    bad("probed-path-11", "a path of 11 hashes", [(cbor([12, [[[b"leaf", CHUNK * 11]]]]), 1)])
+    bad("probed-alone", "a leaf without a path", [(cbor([12, [[[b"leaf"]]]]), 1)])
+    bad("probed-surplus", "a leaf with something more", [(cbor([12, [[[b"leaf", path, 0]]]]), 1)])
+    bad("probed-undefined", "undefined instead of null", [(cbor([12, [[None]]])[:-1] + b"\xf7", 1)])
+    bad("probed-hole", "an empty array instead of null", [(cbor([12, [[[]]]]), 1)])
     bad("consistency-65", "a proof of 65 hashes", [(cbor([10, [ID * 65]]), 1)])
     bad("cosigned-note-too-long", "a note of a byte above 16 KiB", long_bytes(9, [41], 16385, []))
 

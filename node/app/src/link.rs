@@ -1,8 +1,8 @@
 //! This node's line to the others, as far as chunks travel over it: how fast they may go, and what
 //! they took (spec/policy-transport.md, "limit").
 //!
-//! Invariant: bytes of chunks alone are limited and counted, of all peers together and of both halves
-//! of the node; contracts, audits and records always pass. A chunk waits before the clock of its
+//! Invariant: bytes of chunks, and of the leaves that probes show of them, are limited and counted, of all
+//! peers together and of both halves of the node; contracts, audits and records always pass. A chunk waits before the clock of its
 //! request starts, so a limit makes nobody look dead. Not here: which limits (the transport policy).
 
 mod bucket;

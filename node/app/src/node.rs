@@ -41,7 +41,7 @@ use crate::money::Purse;
 use crate::owner::{Owner, custody};
 use crate::plugins::{self, Plugins};
 use crate::policies::Policies;
-use crate::provider::{DamageReport, Provider, Quoter, RECEIPTS_PER_HOUR_MAX};
+use crate::provider::{DamageReport, Probing, Provider, Quoter, RECEIPTS_PER_HOUR_MAX};
 use crate::serving::Served;
 use crate::turns::Turns;
 use crate::upkeep::{self, Damage};
@@ -232,6 +232,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         journal: journal.clone(),
         progress: Mutex::new(HashMap::new()),
         turns: Turns::default(),
+        probing: Probing::default(),
         damage: Damage::default(),
         ended: Arc::default(),
         witness: witness.clone(),

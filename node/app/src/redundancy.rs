@@ -1,32 +1,71 @@
 //! Is everything that a drive needs there, as often as it should be? And if not, which files are at risk.
 //!
-//! Invariant: nothing is downloaded for it but what providers prove (64 leaves each) and, in a repair, the
-//! chunks that others are made from. What a provider that passed its audit holds is counted as held; what
-//! that means is said in spec/audit.md.
+//! Invariant: a chunk counts only when its holder showed the leaf of it that was drawn, or answers no
+//! probes and was audited instead, which the report tells apart. Nothing else is downloaded, but in a repair
+//! the chunks that others are made from. What a leaf shows is said in spec/wire.md.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use commonhold_client::types::{AtRisk, CheckReport};
+use commonhold_client::types::{AtRisk, CheckReport, CheckedProvider, Incomplete};
 use commonhold_drive::{Drive, DrivePath};
 use commonhold_format::ids::SegmentId;
 use commonhold_format::segment::Segment;
 use commonhold_gateway::ApiFault;
 
 use crate::owner::Owner;
+use crate::owner::probe::{Found, Probed, ProbedProvider};
 
-/// Files at risk that a report lists.
+/// Files at risk, incomplete ones, and providers, that a report lists.
 const LISTED_MAX: usize = 1000;
-/// About how many bytes a proven leaf takes: the leaf and its path within the chunk.
-const LEAF_BYTES: u64 = 1024 + 10 * 32;
 
 /// What was found of one drive.
 #[derive(Default)]
 struct Seen {
-    segments: HashMap<SegmentId, Segment>,
-    /// Each path with its segments; files only count.
-    paths: Vec<(String, bool, Vec<SegmentId>)>,
+    segments: Vec<Segment>,
+    /// Where each is.
+    places: HashMap<SegmentId, usize>,
+    /// Each path with its segments.
+    paths: Vec<(String, Vec<usize>)>,
+    files: u64,
+}
+
+impl Seen {
+    fn take_in(&mut self, needs: commonhold_drive::Needs<'_>) {
+        self.files += u64::from(needs.is_file);
+        let mut own = Vec::with_capacity(needs.segments.len());
+        for segment in needs.segments {
+            let next = self.segments.len();
+            let place = *self.places.entry(segment.id()).or_insert(next);
+            if place == next {
+                self.segments.push(segment.clone());
+            }
+            own.push(place);
+        }
+        // Versions follow their file, under its path.
+        match self.paths.last_mut().filter(|(path, _)| path == needs.path) {
+            Some((_, places)) => places.extend(own),
+            None => self.paths.push((needs.path.to_owned(), own)),
+        }
+        if let Some((_, places)) = self.paths.last_mut() {
+            places.sort_unstable();
+            places.dedup();
+        }
+    }
+}
+
+fn count(found: &[Found], what: Found) -> u64 {
+    found.iter().filter(|it| **it == what).count() as u64
+}
+
+/// How many chunks of a segment are there.
+fn present(found: &[Found]) -> u64 {
+    count(found, Found::Proven) + count(found, Found::Counted)
+}
+
+fn incomplete(found: &[Found]) -> bool {
+    present(found) < found.len() as u64
 }
 
 /// Checks what is below `path`, or everything, and repairs it if asked to.
@@ -42,72 +81,113 @@ pub async fn check(
     let begun = Instant::now();
     let internal = |why: String| ApiFault::internal(why);
     let seen = Mutex::new(Seen::default());
-    drive
-        .needs(path, |needs| {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut ids = Vec::with_capacity(needs.segments.len());
-            for segment in needs.segments {
-                let id = segment.id();
-                seen.segments.entry(id).or_insert_with(|| segment.clone());
-                ids.push(id);
-            }
-            ids.sort_unstable();
-            ids.dedup();
-            seen.paths.push((needs.path.to_owned(), needs.is_file, ids));
-        })
-        .await
-        .map_err(super::api::drive_fault)?;
-    let Seen { segments, paths } = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let audited = owner.audit_now(None, None).await.map_err(internal)?;
+    let take_in = |needs: commonhold_drive::Needs<'_>| {
+        seen.lock().unwrap_or_else(PoisonError::into_inner).take_in(needs);
+    };
+    drive.needs(path, take_in).await.map_err(super::api::drive_fault)?;
+    let Seen { segments, paths, files, .. } = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let segments: Arc<[Segment]> = segments.into();
+    let Probed { mut chunks, providers, received } = owner.probe(segments.clone()).await.map_err(internal)?;
     let mut report = CheckReport {
-        files: paths.iter().filter(|(_, is_file, _)| *is_file).count() as u64,
+        files,
         segments: segments.len() as u64,
-        chunks: segments.values().map(|segment| u64::from(segment.code.n())).sum(),
-        fetched_bytes: audited.iter().map(|audit| u64::from(audit.report.leaves) * LEAF_BYTES).sum(),
+        fetched_bytes: received,
+        providers: providers.iter().take(LISTED_MAX).map(checked).collect(),
         ..CheckReport::default()
     };
-    let missing = |present: &HashMap<SegmentId, u8>| -> u64 {
-        present.iter().map(|(id, present)| u64::from(segments[id].code.n().saturating_sub(*present))).sum()
-    };
-    let mut present = owner.present(segments.values()).await;
-    report.missing_chunks = missing(&present);
-    if repair && report.missing_chunks > 0 {
-        report.repaired_chunks = owner.repair_now(0).await.map_err(internal)?.rebuilt_chunks;
-        for (id, segment) in &segments {
-            if present[id] < segment.code.n() && owner.is_foreign(segment) {
-                match drive.segment(segment).await {
-                    Ok(bytes) => match owner.adopt(segment, &bytes).await {
-                        Ok(chunks) => report.repaired_chunks += chunks,
-                        Err(error) => {
-                            tracing::warn!(segment = %id, %error, "a segment could not be kept anew")
-                        }
-                    },
-                    Err(error) => tracing::warn!(segment = %id, %error, "a segment cannot be read"),
-                }
-            }
+    let ailing: Vec<usize> = (0..segments.len()).filter(|at| incomplete(&chunks[*at])).collect();
+    if repair && !ailing.is_empty() {
+        report.repaired_chunks = mend(owner, drive, &segments, &ailing).await?;
+        let again: Arc<[Segment]> = ailing.iter().map(|at| segments[*at].clone()).collect();
+        let probed = owner.probe(again).await.map_err(internal)?;
+        report.fetched_bytes += probed.received;
+        for (at, found) in ailing.into_iter().zip(probed.chunks) {
+            chunks[at] = found;
         }
-        present = owner.present(segments.values()).await;
-        report.missing_chunks = missing(&present);
     }
-    for (path, _, ids) in paths {
-        let margin = ids.iter().map(|id| i64::from(present[id]) - i64::from(segments[id].code.k())).min();
-        let Some(margin) = margin.filter(|margin| *margin <= 0) else { continue };
-        report.at_risk_total += 1;
-        if report.at_risk.len() < LISTED_MAX {
-            let advice = match (margin < 0, repair) {
-                (true, _) => {
-                    "it cannot be read now: wait for its providers to come back, or restore it from elsewhere"
-                }
-                (false, false) => {
-                    "one more lost provider makes it unreadable: `commonhold drive check --repair` makes its chunks again"
-                }
-                (false, true) => {
-                    "one more lost provider makes it unreadable, and there was nobody to take its chunks: find more providers"
-                }
-            };
-            report.at_risk.push(AtRisk { path, margin, advice: advice.to_owned() });
-        }
+    for found in &chunks {
+        report.chunks += found.len() as u64;
+        report.chunks_proven += count(found, Found::Proven);
+        report.chunks_counted += count(found, Found::Counted);
+        report.chunks_unreachable += count(found, Found::Unreachable);
+        report.chunks_lost += count(found, Found::Lost);
+    }
+    report.missing_chunks = report.chunks_lost + report.chunks_unreachable;
+    for (path, places) in paths {
+        tell_path(&mut report, path, &places, &segments, &chunks, repair);
     }
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Makes missing chunks again, and keeps anew what another device put. Answers how many chunks.
+async fn mend(
+    owner: &Arc<Owner>,
+    drive: &Arc<Drive>,
+    segments: &[Segment],
+    ailing: &[usize],
+) -> Result<u64, ApiFault> {
+    let foreign: Vec<&Segment> =
+        ailing.iter().map(|at| &segments[*at]).filter(|segment| owner.is_foreign(segment)).collect();
+    let mut repaired = owner.repair_now(0).await.map_err(ApiFault::internal)?.rebuilt_chunks;
+    for segment in foreign {
+        match drive.segment(segment).await {
+            Ok(bytes) => match owner.adopt(segment, &bytes).await {
+                Ok(chunks) => repaired += chunks,
+                Err(error) => {
+                    tracing::warn!(segment = %segment.id(), %error, "a segment could not be kept anew");
+                }
+            },
+            Err(error) => tracing::warn!(segment = %segment.id(), %error, "a segment cannot be read"),
+        }
+    }
+    Ok(repaired)
+}
+
+fn checked(provider: &ProbedProvider) -> CheckedProvider {
+    let ProbedProvider { node, found, why } = provider;
+    CheckedProvider {
+        peer_id: node.to_string(),
+        chunks_proven: count(found, Found::Proven),
+        chunks_counted: count(found, Found::Counted),
+        chunks_unreachable: count(found, Found::Unreachable),
+        chunks_lost: count(found, Found::Lost),
+        why: why.clone(),
+    }
+}
+
+/// What is to be told of one path.
+fn tell_path(
+    report: &mut CheckReport,
+    path: String,
+    places: &[usize],
+    segments: &[Segment],
+    chunks: &[Vec<Found>],
+    repair: bool,
+) {
+    let all = |what| places.iter().map(|at| count(&chunks[*at], what)).sum::<u64>();
+    let (chunks_lost, chunks_unreachable) = (all(Found::Lost), all(Found::Unreachable));
+    if chunks_lost + chunks_unreachable > 0 {
+        report.incomplete_total += 1;
+        if report.incomplete.len() < LISTED_MAX {
+            report.incomplete.push(Incomplete { path: path.clone(), chunks_lost, chunks_unreachable });
+        }
+    }
+    let margin = |at: &usize| present(&chunks[*at]) as i64 - i64::from(segments[*at].code.k());
+    let Some(margin) = places.iter().map(margin).min().filter(|margin| *margin <= 0) else { return };
+    report.at_risk_total += 1;
+    if report.at_risk.len() < LISTED_MAX {
+        let advice = match (margin < 0, repair) {
+            (true, _) => {
+                "it cannot be read now: wait for its providers to come back, or restore it from elsewhere"
+            }
+            (false, false) => {
+                "one more lost provider makes it unreadable: `commonhold drive check --repair` makes its chunks again"
+            }
+            (false, true) => {
+                "one more lost provider makes it unreadable, and there was nobody to take its chunks: find more providers"
+            }
+        };
+        report.at_risk.push(AtRisk { path, margin, advice: advice.to_owned() });
+    }
 }

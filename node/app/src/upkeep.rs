@@ -111,6 +111,12 @@ impl Damage {
         some.collect()
     }
 
+    /// Chunks were put and committed anew: their owner need not be told any more, and would take them for
+    /// damaged once more.
+    pub fn mended(&self, contract: &ContractId, chunks: &[ChunkId]) {
+        self.told(contract, chunks);
+    }
+
     fn told(&self, contract: &ContractId, chunks: &[ChunkId]) {
         let mut untold = locked(&self.untold);
         if let Some(left) = untold.get_mut(contract) {

@@ -4,33 +4,10 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use common::{Devnet, Node, PROGRAM, api_of, until};
+use common::{Devnet, Node, api_of, device, until};
 use serde_json::Value;
-
-/// A device of the owner whose phrase this is, or of a new one; and the phrase.
-fn device(dir: &Path, bootstrap: &str, phrase: Option<&str>) -> (Node, String) {
-    let mut flags = vec!["--json", "init", "--bootstrap", bootstrap, "--api", "127.0.0.1:0"];
-    flags.extend(["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"]);
-    flags.extend(phrase.map(|_| "--restore"));
-    let mut init = Command::new(PROGRAM)
-        .arg("--data-dir")
-        .arg(dir)
-        .args(flags)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    init.stdin.take().unwrap().write_all(phrase.unwrap_or_default().as_bytes()).unwrap();
-    let made: Value = serde_json::from_slice(&init.wait_with_output().unwrap().stdout).unwrap();
-    let phrase = phrase.map_or_else(|| made["phrase"].as_str().unwrap().to_owned(), str::to_owned);
-    let mut node = Node::at(dir);
-    node.up();
-    (node, phrase)
-}
 
 fn put(node: &Node, from: &Path, to: &str, text: &str) {
     fs::write(from, text).unwrap();

@@ -7,7 +7,7 @@ mod stranger;
 
 use common::{Node, noise, until};
 use commonhold_format::statement::Statement;
-use commonhold_format::wire::Refusal;
+use commonhold_format::wire::{Refusal, Request};
 use serde_json::Value;
 use stranger::{Stranger, Target, notes};
 
@@ -53,6 +53,7 @@ async fn attack_31_an_owner_that_does_not_sign_is_claimed_from_and_not_served() 
         owner.put(id, &noise(KIB, 2)).await.map(drop),
         owner.get(chunk, Some(id)).await.map(drop),
         owner.get(chunk, None).await.map(drop),
+        owner.call(Request::Probe { nonce: [0; 32], chunks: vec![chunk] }).await.map(drop),
         owner.open(1 << 20, |it| it.salt = [9; 16]).await.map(drop),
     ] {
         let (reason, message) = refused.unwrap_err();

@@ -278,6 +278,11 @@ async fn nobody_there_and_ports_taken_get_their_own_errors() {
         drop(incoming.recv().await);
     });
     assert!(matches!(closed.0, Err(CallError::Closed { .. })), "{:?}", closed.0);
+    // So it does for one that does not know the message, as a node of an older version: here, one beyond
+    // its bounds.
+    let chunks = vec![chunk_id(&[1]); commonhold_format::probe::PROBE_CHUNKS_MAX + 1];
+    let unknown = a.call(silent.node(), Request::Probe { nonce: [0; 32], chunks }, LONG).await;
+    assert!(matches!(unknown, Err(CallError::Closed { .. })), "{unknown:?}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ use std::thread::JoinHandle;
 
 use commonhold_format::ids::{ChunkId, ContractId, SegmentId};
 use commonhold_format::note::SignedNote;
+use commonhold_format::probe::probed_leaf;
 use commonhold_format::segment::Segment;
 use commonhold_format::statement::{AuditOutcome, Contract, Receipt, Statement};
 use commonhold_format::tree::{CHUNK_LEN_MAX, Hash, LeafProof, chunk_id, chunk_id_and_subtrees};
@@ -266,7 +267,17 @@ impl Store {
     /// [`ReadError::NotHeld`]; [`ReadError::Damaged`], also for a leaf that the chunk does not
     /// have; or the disk's own error.
     pub fn prove(&self, chunk: &ChunkId, leaf: u64) -> Result<LeafProof, ReadError> {
-        self.0.prove_at(chunk, leaf, |chunk| self.0.place(chunk))
+        self.0.prove_at(chunk, |_| leaf, |chunk| self.0.place(chunk))
+    }
+
+    /// The leaf of a chunk that a probe asks for, as [`prove`](Self::prove) shows it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn probe(&self, chunk: &ChunkId, nonce: &[u8; 32]) -> Result<LeafProof, ReadError> {
+        // No record of a chunk without bytes is kept, so one is always drawn.
+        let drawn = |len| probed_leaf(nonce, chunk, len).unwrap_or(0);
+        self.0.prove_at(chunk, drawn, |chunk| self.0.place(chunk))
     }
 
     /// Is the chunk here, committed or not? Its bytes are not looked at.
@@ -496,15 +507,18 @@ impl Shared {
     fn prove_at(
         &self,
         chunk: &ChunkId,
-        leaf: u64,
+        leaf_of: impl Fn(u32) -> u64,
         find: impl Fn(&ChunkId) -> Result<Option<Place>, ReadError>,
     ) -> Result<LeafProof, ReadError> {
-        let prove = |place: &Place| match self.shelf.packs.prove(chunk, place, leaf) {
-            Err(damaged @ ReadError::Damaged { .. }) => {
-                let bytes = self.shelf.packs.read(chunk, place)?;
-                LeafProof::from_chunk(chunk, &bytes, leaf).ok_or(damaged)
+        let prove = |place: &Place| {
+            let leaf = leaf_of(place.len);
+            match self.shelf.packs.prove(chunk, place, leaf) {
+                Err(damaged @ ReadError::Damaged { .. }) => {
+                    let bytes = self.shelf.packs.read(chunk, place)?;
+                    LeafProof::from_chunk(chunk, &bytes, leaf).ok_or(damaged)
+                }
+                shown => shown,
             }
-            shown => shown,
         };
         self.at_place(chunk, find, prove)
     }

@@ -81,7 +81,7 @@ impl InventoryAt<'_> {
             Some(place) => Ok(Some(place)),
             None => self.store.index.place_within(self.reading, chunk).map_err(ReadError::index),
         };
-        self.store.prove_at(chunk, leaf, find)
+        self.store.prove_at(chunk, |_| leaf, find)
     }
 }
 

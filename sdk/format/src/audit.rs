@@ -392,7 +392,7 @@ fn entry_is_proven(challenge: &Challenge, position: u64, sample: &Sample) -> boo
 }
 
 /// Whether `bytes` are the leaf of the chunk at byte `within`, of exactly that leaf's length.
-fn leaf_is_right(chunk: &ChunkId, len: u32, within: u64, bytes: &[u8], path: &[Hash]) -> bool {
+pub(crate) fn leaf_is_right(chunk: &ChunkId, len: u32, within: u64, bytes: &[u8], path: &[Hash]) -> bool {
     let leaf = within / LEAF_LEN as u64;
     leaf_len(len, leaf) == Some(bytes.len())
         && verify_path(&chunk.0, leaf_count(len), leaf, &leaf_hash(bytes), path).is_ok()

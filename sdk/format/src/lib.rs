@@ -18,6 +18,7 @@ pub mod link;
 pub mod log;
 pub mod note;
 pub mod policy;
+pub mod probe;
 pub mod record;
 pub mod seal;
 pub mod segment;

@@ -8,6 +8,7 @@ use commonhold_format::audit::{Challenge, Proof, Sample, Shown};
 use commonhold_format::ids::{ChunkId, ContractId, NodeId, PartyId};
 use commonhold_format::inventory::InventoryEntry;
 use commonhold_format::keys::verify;
+use commonhold_format::probe::{ProbedLeaf, probed_leaf};
 use commonhold_format::statement::Prices;
 use commonhold_format::wire::{Addition, Refusal, Request, Response, list_contracts_message};
 use vector_case::Case;
@@ -125,6 +126,16 @@ fn request(fields: &mut Case) -> Request {
             bytes: fields.number("bytes"),
             seconds: fields.number("seconds"),
         },
+        "probe" => {
+            let chunks: Vec<ChunkId> = fields.hashes("chunks").into_iter().map(ChunkId).collect();
+            let nonce = fields.hash("nonce");
+            // Which leaf is drawn, for the first chunk: of as many lengths as are told.
+            fields.objects("leaves", |leaf| {
+                let drawn = probed_leaf(&nonce, &chunks[0], leaf.number("len"));
+                assert_eq!(drawn, Some(leaf.number("leaf")));
+            });
+            Request::Probe { nonce, chunks }
+        }
         other => panic!("{}: type {other}", fields.name()),
     }
 }
@@ -181,6 +192,13 @@ fn response(fields: &mut Case) -> Response {
                 audit_microcredits: fields.number("audit"),
             },
             valid_until: fields.number("valid_until"),
+        },
+        "probed" => Response::Probed {
+            shown: fields.objects("shown", |shown| match shown.text("kind").as_str() {
+                "leaf" => Some(ProbedLeaf { bytes: shown.bytes("bytes"), path: shown.hashes("path") }),
+                "none" => None,
+                other => panic!("{}: kind {other}", shown.name()),
+            }),
         },
         "refused" => {
             Response::Refused { reason: reason(&fields.text("reason")), message: fields.text("message") }

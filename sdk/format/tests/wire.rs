@@ -8,6 +8,7 @@ use commonhold_format::ids::{ChunkId, ContractId, NodeId, PartyId};
 use commonhold_format::inventory::InventoryEntry;
 use commonhold_format::keys::{PartyKey, verify};
 use commonhold_format::note::NOTE_LEN_MAX;
+use commonhold_format::probe::{PROBE_CHUNKS_MAX, PROBE_PATH_MAX, PROBE_SHOWN_MAX, ProbedLeaf};
 use commonhold_format::record::RECORD_LEN_MAX;
 use commonhold_format::statement::Prices;
 use commonhold_format::tree::{CHUNK_LEN_MAX, LEAF_LEN};
@@ -93,6 +94,8 @@ fn request() -> impl Strategy<Value = Request> {
             bytes,
             seconds,
         }),
+        (hash(), prop::collection::vec(hash().prop_map(ChunkId), 1..5))
+            .prop_map(|(nonce, chunks)| Request::Probe { nonce, chunks }),
     ]
 }
 
@@ -100,6 +103,12 @@ fn entry() -> impl Strategy<Value = InventoryEntry> {
     let held = hash().prop_filter("not a hole", |id| *id != [0; 32]).prop_map(ChunkId);
     (0..=u64::MAX - CHUNK_LEN_MAX as u64, 1..=CHUNK_LEN_MAX as u32, prop::option::of(held))
         .prop_map(|(offset, len, chunk)| InventoryEntry { offset, len, chunk })
+}
+
+fn probed() -> impl Strategy<Value = Option<ProbedLeaf>> {
+    let leaf = prop::collection::vec(any::<u8>(), 1..=LEAF_LEN);
+    let path = prop::collection::vec(hash(), 0..=PROBE_PATH_MAX);
+    prop::option::of((leaf, path).prop_map(|(bytes, path)| ProbedLeaf { bytes, path }))
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
@@ -159,6 +168,7 @@ fn response() -> impl Strategy<Value = Response> {
             };
             Response::Quote { prices, valid_until }
         }),
+        prop::collection::vec(probed(), 1..5).prop_map(|shown| Response::Probed { shown }),
         (prop::sample::select(&REFUSALS[..]), "\\PC{0,40}")
             .prop_map(|(reason, message)| refused(reason, message)),
     ]
@@ -175,6 +185,10 @@ fn read_response(body: &[u8]) -> Result<Response, WireError> {
     let read = Response::decode(body);
     assert_eq!(Response::decode_body(&Bytes::copy_from_slice(body)), read);
     read
+}
+
+fn largest_leaf() -> ProbedLeaf {
+    ProbedLeaf { bytes: vec![1; LEAF_LEN], path: vec![[1; 32]; PROBE_PATH_MAX] }
 }
 
 #[test]
@@ -203,6 +217,7 @@ fn the_largest_message_of_each_kind_fits_its_frame() {
         Response::InventoryPage { entries: vec![entry; INVENTORY_PAGE_MAX] },
         Response::Proof { proof: Proof { samples: vec![sample; AUDIT_SAMPLES] } },
         Response::Contracts { contracts: vec![ContractId([1; 32]); CONTRACTS_MAX] },
+        Response::Probed { shown: vec![Some(largest_leaf()); PROBE_CHUNKS_MAX] },
         refused(Refusal::Other, "x".repeat(1000)),
     ];
     for response in control {
@@ -210,6 +225,9 @@ fn the_largest_message_of_each_kind_fits_its_frame() {
         assert!(body.len() <= CONTROL_FRAME_MAX, "{}", body.len());
         assert!(read_response(&body).as_ref() == Ok(&response));
     }
+    // What budgets count for a leaf is what it takes.
+    let probed = |count| Response::Probed { shown: vec![Some(largest_leaf()); count] }.encode().len();
+    assert_eq!(probed(200) - probed(199), PROBE_SHOWN_MAX);
 
     let bytes = Bytes::from(vec![1; CHUNK_LEN_MAX]);
     let put =
@@ -237,6 +255,8 @@ fn attack_37_what_is_beyond_a_bound_is_refused() {
         commit(vec![add(CHUNK_LEN_MAX as u32 + 1)], Vec::new()),
         Request::PutChunk { contract, chunk, bytes: Bytes::new() },
         Request::PutChunk { contract, chunk, bytes: vec![0; CHUNK_LEN_MAX + 1].into() },
+        Request::Probe { nonce: [0; 32], chunks: Vec::new() },
+        Request::Probe { nonce: [0; 32], chunks: vec![chunk; PROBE_CHUNKS_MAX + 1] },
     ];
     for request in requests {
         assert!(read_request(&request.encode()).is_err());
@@ -263,6 +283,13 @@ fn attack_37_what_is_beyond_a_bound_is_refused() {
         proof(vec![sample(Vec::new(), Vec::new()); AUDIT_SAMPLES + 1]),
         proof(vec![sample(vec![0; LEAF_LEN + 1], Vec::new())]),
         proof(vec![sample(Vec::new(), vec![[0; 32]; 65])]),
+        Response::Probed { shown: Vec::new() },
+        Response::Probed { shown: vec![None; PROBE_CHUNKS_MAX + 1] },
+        Response::Probed { shown: vec![Some(ProbedLeaf { bytes: Vec::new(), path: Vec::new() })] },
+        Response::Probed { shown: vec![Some(ProbedLeaf { bytes: vec![0; LEAF_LEN + 1], path: Vec::new() })] },
+        Response::Probed {
+            shown: vec![Some(ProbedLeaf { bytes: vec![0], path: vec![[0; 32]; PROBE_PATH_MAX + 1] })],
+        },
         Response::Refused { reason: Refusal::Full, message: "x".repeat(MESSAGE_LEN_MAX + 1) },
         Response::Refused { reason: Refusal::Full, message: "a\u{1b}[2Jb".to_owned() },
     ];
@@ -405,7 +432,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_decoded_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..300), number in 0u8..18) {
+    fn any_bytes_are_decoded_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..300), number in 0u8..20) {
         for body in [body.clone(), [&[0x82, number][..], &body].concat()] {
             if let Ok(read) = read_request(&body) {
                 prop_assert_eq!(read.encode(), body.clone());

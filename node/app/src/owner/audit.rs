@@ -64,6 +64,8 @@ pub struct Audited {
     pub evidence: [u8; 32],
     /// From sending the challenge to its whole answer, or to giving it up.
     pub took: Duration,
+    /// Bytes of the answer that were received; 0 when it was no proof.
+    pub received: u64,
     /// Was it a challenge that had been sent before?
     pub repeated: bool,
 }
@@ -74,6 +76,7 @@ struct Judged {
     report: ProofReport,
     reason: String,
     evidence: [u8; 32],
+    received: u64,
 }
 
 enum Answer {
@@ -100,7 +103,7 @@ struct Announced {
 
 impl Judged {
     fn silent(outcome: AuditOutcome, reason: String) -> Self {
-        Self { outcome, report: ProofReport::default(), reason, evidence: [0; 32] }
+        Self { outcome, report: ProofReport::default(), reason, evidence: [0; 32], received: 0 }
     }
 }
 
@@ -291,6 +294,7 @@ impl Owner {
             what_to_do: advice::to_do(outcome, Side::Owner),
             evidence,
             took: Duration::ZERO,
+            received: judged.received,
             repeated: sent.is_some(),
         })
     }
@@ -315,13 +319,18 @@ impl Owner {
     async fn challenge(&self, node: NodeId, announced: &Announced) -> Answer {
         let Announced { challenge, places, .. } = announced;
         let request = Request::Audit { challenge: challenge.clone() };
-        match self.net.call(node, request, AUDIT_DEADLINE).await {
+        let answer = self.net.call(node, request, AUDIT_DEADLINE).await;
+        let received = match &answer {
+            Ok(proof @ Response::Proof { .. }) => proof.encode().len() as u64,
+            _ => 0,
+        };
+        match answer {
             Ok(Response::Proof { proof }) => {
                 self.directory.observed(&node, true);
                 let (folder, asked) = (self.evidence.clone(), challenge.clone());
                 let proof = proof.with_inventory_paths(places);
                 match blocking(move || judge(&folder, &asked, &proof)).await {
-                    Ok(judged) => judged.into(),
+                    Ok(judged) => Judged { received, ..judged }.into(),
                     Err(why) => Judged::silent(AuditOutcome::NoAnswer, format!("{why}.")).into(),
                 }
             }
@@ -507,5 +516,5 @@ fn judge(folder: &Path, challenge: &Challenge, proof: &Proof) -> Judged {
         }
         Err(error) => (ProofReport::default(), format!("The proof is no answer: {error}.")),
     };
-    Judged { outcome, report, reason, evidence }
+    Judged { outcome, report, reason, evidence, received: 0 }
 }

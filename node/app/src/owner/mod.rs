@@ -14,6 +14,7 @@ mod journaled;
 pub mod line;
 mod market;
 mod pace;
+pub mod probe;
 mod records;
 pub mod repair;
 mod reports;

@@ -4,7 +4,7 @@
 //! is the same chunk: its id is compared before it is sent. Not here: when a holder counts as gone
 //! (engine decides from what is passed in).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use commonhold_engine::durability::{self, Health, HolderView, Mending};
 use commonhold_engine::placement::Candidate;
 use commonhold_engine::policy::BuiltIn;
 use commonhold_format::code::Coder;
-use commonhold_format::ids::{ChunkId, NodeId, SegmentId};
+use commonhold_format::ids::{ChunkId, NodeId};
 use commonhold_format::policy::{Policy, Purpose};
 use commonhold_format::segment::Segment;
 use commonhold_format::tree::chunk_id;
@@ -81,26 +81,6 @@ impl Owner {
             })
             .count();
         (degraded as u64, segments.len() as u64)
-    }
-
-    /// How many chunks of each segment somebody within reach holds: as this node's book says, or, for a
-    /// segment that another device of this owner put, as its description hints.
-    pub async fn present(&self, segments: impl Iterator<Item = &Segment> + Send) -> HashMap<SegmentId, u8> {
-        self.directory.refresh().await;
-        let now = unix_seconds();
-        let reachable = |node: &NodeId| self.directory.get(node).is_some_and(|known| known.reachable);
-        segments
-            .map(|segment| {
-                let (id, n) = (segment.id(), segment.code.n());
-                let present = if self.is_foreign(segment) {
-                    segment.holders.iter().filter(|holder| reachable(holder)).count()
-                } else {
-                    let missing = durability::missing(segment.code, &self.views(segment), 0, now).len();
-                    usize::from(n).saturating_sub(missing)
-                };
-                (id, u8::try_from(present).unwrap_or(n))
-            })
-            .collect()
     }
 
     /// Whether a segment is not in this node's book: another device of this owner put it.

@@ -188,6 +188,7 @@ impl Provider {
             !adds.is_empty() || revision.held_bytes > previous.map_or(0, |previous| previous.held_bytes);
         let (store, ledger, signed) = (self.store()?, self.ledger.clone(), note.clone());
         let creditor = self.creditor.clone();
+        let added: Vec<_> = adds.iter().map(|add| add.chunk).collect();
         blocking(move || {
             let reserved = grows.then(|| creditor.may_hold(&state, revision.held_bytes)).transpose();
             let _reserved = reserved.map_err(|why| Refused::new(Refusal::Credit, why))?;
@@ -206,6 +207,7 @@ impl Provider {
             ledger.append_all(&notes).map_err(|error| Refused::new(Refusal::Quarantined, error.to_string()))
         })
         .await??;
+        self.damage.mended(&contract, &added);
         locked(&self.progress).insert(contract, Instant::now());
         Ok(Response::Note { note: note.to_bytes() })
     }

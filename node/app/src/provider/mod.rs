@@ -8,6 +8,7 @@
 mod agreement;
 mod chunks;
 mod journaled;
+mod probing;
 mod quoting;
 mod settling;
 
@@ -42,6 +43,7 @@ use crate::vault::Vault;
 use crate::verdicts::Verdicts;
 use crate::witness::Witness;
 
+pub use probing::Probing;
 pub use quoting::Quoter;
 
 /// Connected nodes that are asked at once whom they act for.
@@ -91,6 +93,8 @@ pub struct Provider {
     pub progress: Mutex<HashMap<ContractId, Instant>>,
     /// One change at a time per contract.
     pub turns: Turns<ContractId>,
+    /// Probes that are answered at the same time.
+    pub probing: Probing,
     /// Chunks that were found damaged here.
     pub damage: Damage,
     /// Contracts that have ended.
@@ -189,6 +193,7 @@ impl Provider {
             }
             Request::AuditResult { intent, record } => self.audit_result(from, &intent, &record).await,
             Request::Quote { owner, bytes, seconds } => self.quote(from, owner, bytes, seconds).await,
+            Request::Probe { nonce, chunks } => self.probe(nonce, chunks).await,
         }
     }
 

@@ -232,6 +232,27 @@ impl Drop for Node {
     }
 }
 
+/// A running device of the owner whose phrase this is, or of a new one; and the phrase.
+pub fn device(dir: &Path, bootstrap: &str, phrase: Option<&str>) -> (Node, String) {
+    let mut flags = vec!["--json", "init", "--bootstrap", bootstrap, "--api", "127.0.0.1:0"];
+    flags.extend(["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"]);
+    flags.extend(phrase.map(|_| "--restore"));
+    let mut init = Command::new(PROGRAM)
+        .arg("--data-dir")
+        .arg(dir)
+        .args(flags)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    init.stdin.take().unwrap().write_all(phrase.unwrap_or_default().as_bytes()).unwrap();
+    let made: Value = serde_json::from_slice(&init.wait_with_output().unwrap().stdout).unwrap();
+    let phrase = phrase.map_or_else(|| made["phrase"].as_str().unwrap().to_owned(), str::to_owned);
+    let mut node = Node::at(dir);
+    node.up();
+    (node, phrase)
+}
+
 /// Of a [`Net`]: as many as the smallest code needs.
 pub const PROVIDERS: usize = 6;
 
@@ -320,4 +341,27 @@ pub fn rot(node: &Node) -> String {
         return bytes[at + 8..at + 40].iter().map(|byte| format!("{byte:02x}")).collect();
     }
     panic!("there is no chunk");
+}
+
+/// Overwrites at most `most` chunks of `len` bytes on a node's disk from their first byte to their last;
+/// answers how many there were. Those that are zeros already are left alone.
+pub fn wipe(node: &Node, len: usize, most: usize) -> usize {
+    let mut wiped = 0;
+    for pack in packs(node) {
+        let bytes = fs::read(&pack).unwrap();
+        let file = fs::File::options().write(true).open(&pack).unwrap();
+        let mut from = 0;
+        while let Some(at) = bytes[from..].windows(4).position(|it| it == b"CHc\x02").map(|it| from + it) {
+            from = at + 4;
+            let Some(header) = bytes.get(at..at + 88) else { break };
+            let found = u32::from_be_bytes(header[4..8].try_into().unwrap()) as usize;
+            let Some(body) = bytes.get(at + 88..at + 88 + found) else { continue };
+            from = at + 88 + found;
+            if found == len && wiped < most && body.iter().any(|byte| *byte != 0) {
+                file.write_all_at(&vec![0; len], (at + 88) as u64).unwrap();
+                wiped += 1;
+            }
+        }
+    }
+    wiped
 }

@@ -509,9 +509,21 @@ step('keys alone', async () => {
 step('health: check, merge', async () => {
   const page = await withToken({}, '#/health');
   await page.waitForText('Something needs a look');
+  const repairs = ['label.check', 'Make missing pieces again'];
+  await page.click(...repairs);
   await page.click('.button', 'Check now');
   await page.waitForText('1 file at risk');
+  await page.waitForText('10 of 12 pieces were shown to be there.');
+  await page.waitForText('Providers that did not show everything');
+  const said = await page.eval(() => document.body.innerText);
+  check(said.includes('1 piece lost: it does not show chunks that it signed for'), `who lost it is said: ${said}`);
+  check(said.includes('1 piece out of reach: it cannot be reached'), `who is away is said: ${said}`);
+  check(said.includes('Pieces missing, nothing at risk yet'), `what lacks pieces is said: ${said}`);
   await page.screenshot(join(shots, 'health-checked.png'), { full: true });
+  await page.click(...repairs);
+  await page.click('.button', 'Check now');
+  await page.waitForText('1 piece made again.');
+  await page.waitFor(() => !document.body.innerText.includes('1 file at risk'));
   await page.click('.button', 'Merge');
   await page.waitForText('Both held the same');
   await page.press('Escape');

@@ -319,7 +319,7 @@ step('health and credits are those of the node', async () => {
     return note?.innerText;
   });
   check(/^\d+ files in \d+ segments? were looked at in /.test(words), `the check says: ${words}`);
-  check(/[1-9]\d* pieces missing, none of them could be made again/.test(words), `the check says: ${words}`);
+  check(/[1-9]\d* pieces with providers that cannot be reached now\..*could not be made again/.test(words), `the check says: ${words}`);
   // The page does not say that all is well beside it.
   await page.waitForText('Something needs a look');
   await page.screenshot(join(shots, 'health-checked.png'), { full: true });

@@ -1048,21 +1048,57 @@ impl DriveApi for Memory {
             let mut inner = self.lock();
             let path = request.path.unwrap_or_else(|| "/".into());
             let files = sums(inner.node(&path)?.1).files;
-            let at_risk = inner.at_risk.clone();
-            let missing = at_risk.len() as u64;
+            let missing = inner.at_risk.len() as u64;
             if request.repair {
                 inner.at_risk.clear();
             }
+            let at_risk = inner.at_risk.clone();
+            let left = at_risk.len() as u64;
+            // Where something is lost, a provider is away too, with a piece of the root folder.
+            let away = left.min(1);
+            let mut incomplete: Vec<Incomplete> = at_risk
+                .iter()
+                .map(|it| Incomplete { path: it.path.clone(), chunks_lost: 1, chunks_unreachable: 0 })
+                .collect();
+            if away > 0 {
+                incomplete.push(Incomplete { path: "/".into(), chunks_lost: 0, chunks_unreachable: away });
+            }
+            let provider = |peer_id: &str, chunks_lost, chunks_unreachable, why: &str| CheckedProvider {
+                peer_id: peer_id.into(),
+                chunks_proven: 2,
+                chunks_counted: 0,
+                chunks_lost,
+                chunks_unreachable,
+                why: why.into(),
+            };
+            let mut providers =
+                vec![provider("12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X", 0, 0, "")];
+            if left > 0 {
+                let why = "it does not show chunks that it signed for";
+                let (lossy, gone) = (
+                    "12D3KooWAHoMceXbQd74D1qg68Ch9mXVXKRBmncbq86EFxGqR9aP",
+                    "12D3KooWBjqMpU3MbGKkfxQEo7mmDU923qV3L2p2nnLsHJvMnfYK",
+                );
+                providers.push(provider(lossy, left, 0, why));
+                providers.push(provider(gone, 0, away, "it cannot be reached"));
+            }
             Ok(CheckReport {
                 files,
-                segments: 1,
-                chunks: 6,
-                missing_chunks: missing,
-                repaired_chunks: if request.repair { missing } else { 0 },
-                fetched_bytes: 1024,
-                at_risk_total: missing,
+                segments: 2,
+                chunks: 12,
+                chunks_proven: 12 - left - away,
+                chunks_lost: left,
+                chunks_unreachable: away,
+                missing_chunks: left + away,
+                repaired_chunks: missing - left,
+                fetched_bytes: 12 * 1352,
+                incomplete_total: incomplete.len() as u64,
+                incomplete,
+                at_risk_total: left,
                 at_risk,
+                providers,
                 seconds: 0.25,
+                ..CheckReport::default()
             })
         })
     }

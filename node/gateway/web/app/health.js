@@ -174,7 +174,7 @@ export class HealthView extends Page {
       h(
         "p",
         { class: "muted" },
-        "Asks every provider what it holds and has it prove a sample. No whole file is downloaded.",
+        "Asks every provider for a small part of each piece that it should have. No whole file is downloaded.",
       ),
       h("label", { class: "check", for: "check-repair" }, repair, h("span", {}, "Make missing pieces again")),
       h("div", {}, run),
@@ -316,26 +316,26 @@ export class HealthView extends Page {
 }
 
 function report(found, repair) {
-  const left = found.missing_chunks - found.repaired_chunks;
-  const fine = found.at_risk_total === 0 && left === 0;
-  const made =
-    left === 0
-      ? "all of them made again"
-      : found.repaired_chunks > 0
-        ? `${number(found.repaired_chunks)} of them made again`
-        : "none of them could be made again: other providers have to take them";
+  const fine = found.at_risk_total === 0 && found.missing_chunks === 0;
   const words = [
     `${counted(found.files, "file")} in ${counted(found.segments, "segment")} were looked at in ${found.seconds < 1 ? "less than a second" : duration(found.seconds)}, with earlier versions and the bin; ${bytes(found.fetched_bytes)} were fetched for it.`,
-    found.missing_chunks === 0
-      ? "No piece is missing."
-      : `${counted(found.missing_chunks, "piece")} missing${repair ? `, ${found.missing_chunks === 1 && left === 0 ? "and made again" : made}` : ""}.`,
+    `${number(found.chunks_proven)} of ${counted(found.chunks, "piece")} were shown to be there.`,
+    found.chunks_counted > 0 &&
+      `${counted(found.chunks_counted, "piece")} could only be counted, because their providers run an older version.`,
+    found.chunks_lost > 0 && `${counted(found.chunks_lost, "piece")} lost.`,
+    found.chunks_unreachable > 0 &&
+      `${counted(found.chunks_unreachable, "piece")} with providers that cannot be reached now.`,
+    found.missing_chunks === 0 && "No piece is missing.",
+    found.repaired_chunks > 0 && `${counted(found.repaired_chunks, "piece")} made again.`,
+    repair && found.missing_chunks > 0 &&
+      "What is still missing could not be made again: other providers have to take it.",
   ];
   return [
     h(
       "div",
       { class: fine ? "note good" : "note warn" },
       icon(fine ? "check" : "warn"),
-      h("p", {}, words.join(" ")),
+      h("p", {}, words.filter(Boolean).join(" ")),
     ),
     found.at_risk_total > 0 && h("h3", {}, `${counted(found.at_risk_total, "file")} at risk`),
     found.at_risk_total > 0 &&
@@ -368,6 +368,58 @@ function report(found, repair) {
       ),
     found.at_risk_total > found.at_risk.length &&
       h("p", { class: "hint" }, `and ${counted(found.at_risk_total - found.at_risk.length, "more file")}.`),
+    ...lacking(found),
+  ];
+}
+
+/** Files that lack pieces and are not at risk, and the providers that did not show them. */
+function lacking(found) {
+  const risky = new Set(found.at_risk.map((file) => file.path));
+  const files = found.incomplete.filter((file) => !risky.has(file.path));
+  const silent = found.providers.filter((provider) => provider.why !== "");
+  const words = (it) =>
+    [
+      it.chunks_lost > 0 && `${counted(it.chunks_lost, "piece")} lost`,
+      it.chunks_unreachable > 0 && `${counted(it.chunks_unreachable, "piece")} out of reach`,
+      it.chunks_counted > 0 && `${counted(it.chunks_counted, "piece")} only counted`,
+    ]
+      .filter(Boolean)
+      .join(", ");
+  const line = (title, hint) =>
+    h(
+      "li",
+      { class: "line tall" },
+      h("div", { class: "line-words" }, title, h("p", { class: "hint" }, hint)),
+    );
+  return [
+    files.length > 0 && h("h3", {}, "Pieces missing, nothing at risk yet"),
+    files.length > 0 &&
+      h(
+        "ul",
+        { class: "lines" },
+        files.map((file) =>
+          line(
+            h("p", { class: "line-title" }, h("span", { class: "name", dir: "auto" }, shown(file.path))),
+            words(file),
+          ),
+        ),
+      ),
+    silent.length > 0 && h("h3", {}, "Providers that did not show everything"),
+    silent.length > 0 &&
+      h(
+        "ul",
+        { class: "lines" },
+        silent.map((provider) =>
+          line(
+            h(
+              "p",
+              { class: "line-title" },
+              h("span", { class: "mono", title: provider.peer_id }, short(provider.peer_id, 10, 6)),
+            ),
+            [words(provider), provider.why].filter(Boolean).join(": "),
+          ),
+        ),
+      ),
   ];
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use commonhold_format::code::Code;
 use commonhold_format::ids::{ChunkId, NodeId};
+use commonhold_format::probe::{ProbedLeaf, probed_leaf};
 use commonhold_format::segment::Segment;
 use commonhold_format::statement::AuditOutcome;
 use commonhold_format::tree::{leaf_count, leaf_hash, verify_path};
@@ -244,6 +245,25 @@ fn attack_41_a_scrub_finds_rot_and_mends_what_it_can() {
     // A proof of another subtree of the first does not notice; of its own it does.
     assert!(store.prove(&chunks[2].id, 0).is_ok());
     assert!(matches!(store.prove(&chunks[2].id, 17), Err(ReadError::Damaged { .. })));
+    // So does a probe, of whichever leaf it draws.
+    let mut noticed = 0;
+    for seed in 0..64 {
+        let nonce = [seed; 32];
+        let leaf = probed_leaf(&nonce, &chunks[2].id, 40_000).unwrap();
+        let shown = store.probe(&chunks[2].id, &nonce);
+        match shown {
+            Err(ReadError::Damaged { .. }) => {
+                assert!((16..32).contains(&leaf), "leaf {leaf}");
+                noticed += 1;
+            }
+            shown => assert_eq!(shown.unwrap(), store.prove(&chunks[2].id, leaf).unwrap()),
+        }
+        let whole: ProbedLeaf = store.probe(&chunks[7].id, &nonce).unwrap().into();
+        assert!(whole.proves(&nonce, &chunks[7].id, 40_000));
+    }
+    assert!(noticed > 0);
+    let nowhere = store.probe(&ChunkId([9; 32]), &[0; 32]);
+    assert!(matches!(nowhere, Err(ReadError::NotHeld)));
     // The roots of the third are not needed to read it, nor to prove it.
     let shown = store.prove(&chunks[7].id, 3).unwrap();
     let leaves = leaf_count(40_000);

@@ -266,8 +266,10 @@ pub struct CheckRequest {
     pub repair: bool,
 }
 
-/// What a check found. No whole file was downloaded for it: providers were asked what they hold, and
-/// proved a sample of it.
+/// What a check found. No whole file was downloaded for it: of every chunk, each provider that should have
+/// it was asked for one leaf of 1 KiB, drawn anew. After a repair, what is there then.
+///
+/// `chunks` = `chunks_proven` + `chunks_counted` + `chunks_unreachable` + `chunks_lost`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// Files looked at, versions and the bin included when everything was.
@@ -276,18 +278,61 @@ pub struct CheckReport {
     pub segments: u64,
     /// Chunks of these.
     pub chunks: u64,
-    /// Chunks that nobody within reach could show.
+    /// Chunks of which the drawn leaf was shown.
+    pub chunks_proven: u64,
+    /// Chunks whose providers are of an older version, which cannot be asked for a leaf: these are there,
+    /// and were audited where this node has a contract with them.
+    pub chunks_counted: u64,
+    /// Chunks whose providers did not answer, and that may be there all the same.
+    pub chunks_unreachable: u64,
+    /// Chunks that nobody has any more.
+    pub chunks_lost: u64,
+    /// Chunks that nobody within reach could show: those that are lost or out of reach.
     pub missing_chunks: u64,
-    /// Chunks made again.
+    /// Chunks made again, of other files too.
     pub repaired_chunks: u64,
-    /// Bytes that were fetched for the check, repairs left out.
+    /// Bytes that were received for the check, repairs left out.
     pub fetched_bytes: u64,
+    /// Files and folders of which chunks are lost or out of reach; at most 1,000.
+    pub incomplete: Vec<Incomplete>,
+    /// How many there are.
+    pub incomplete_total: u64,
     /// Files that cannot be read or that one more lost provider could make unreadable; at most 1,000.
     pub at_risk: Vec<AtRisk>,
     /// How many there are.
     pub at_risk_total: u64,
+    /// What each provider showed, before a repair; at most 1,000.
+    pub providers: Vec<CheckedProvider>,
     /// How long it took, seconds.
     pub seconds: f64,
+}
+
+/// A file or folder of which not every chunk was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incomplete {
+    /// Which, as in [`AtRisk`].
+    pub path: String,
+    /// Its chunks that nobody has any more.
+    pub chunks_lost: u64,
+    /// Its chunks whose providers did not answer.
+    pub chunks_unreachable: u64,
+}
+
+/// What one provider showed of the chunks that it should have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedProvider {
+    /// Its node.
+    pub peer_id: String,
+    /// Chunks of which it showed the drawn leaf.
+    pub chunks_proven: u64,
+    /// Chunks that were only counted, because it cannot be asked for a leaf.
+    pub chunks_counted: u64,
+    /// Chunks for which it gave no answer.
+    pub chunks_unreachable: u64,
+    /// Chunks that it does not show.
+    pub chunks_lost: u64,
+    /// Why not all are proven, a phrase; empty when they are.
+    pub why: String,
 }
 
 /// A file of which too few chunks were found.

@@ -7,6 +7,7 @@ use super::{COMMIT_CHANGES_MAX, CONTRACTS_MAX, DAMAGED_MAX, INVENTORY_PAGE_MAX, 
 use crate::audit::{Challenge, Proof};
 use crate::ids::{ChunkId, ContractId, PartyId};
 use crate::inventory::InventoryEntry;
+use crate::probe::{PROBE_CHUNKS_MAX, ProbedLeaf};
 use crate::statement::Prices;
 
 /// Asked of a node. Which node asks is known from the connection. spec/wire.md gives the state
@@ -199,6 +200,16 @@ pub enum Request {
         #[n(2)]
         seconds: u64,
     },
+    /// Show one leaf of each of these chunks. Answered with [`Response::Probed`].
+    #[n(17)]
+    Probe {
+        /// The asker's random number, from which [`probed_leaf`](crate::probe::probed_leaf) draws.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        nonce: [u8; 32],
+        /// The chunks, at least one.
+        #[cbor(n(1), decode_with = "bounded::list::<_, _, PROBE_CHUNKS_MAX>")]
+        chunks: Vec<ChunkId>,
+    },
 }
 
 /// One chunk that a commit adds.
@@ -311,5 +322,13 @@ pub enum Response {
         /// Until when it takes it, Unix seconds by its clock.
         #[n(1)]
         valid_until: u64,
+    },
+    /// What is shown of the chunks that were probed.
+    #[n(12)]
+    Probed {
+        /// One for each chunk, in the order in which they were asked for, not yet verified; `None` for
+        /// one that the answering node does not hold intact.
+        #[cbor(n(0), decode_with = "bounded::list::<_, _, PROBE_CHUNKS_MAX>")]
+        shown: Vec<Option<ProbedLeaf>>,
     },
 }

@@ -26,7 +26,7 @@ pub const CONTROL_PROTOCOL: &str = "/commonhold/control/1";
 /// Protocol id for requests that carry or fetch a chunk, and their answers.
 pub const CHUNK_PROTOCOL: &str = "/commonhold/chunk/1";
 /// Largest body of the control protocol, bytes. A commit with all its changes has about 220 kB,
-/// a page of an inventory 200 kB, a proof with the longest paths 350 kB.
+/// a page of an inventory 200 kB, a proof with the longest paths and an answer to the largest probe 350 kB.
 pub const CONTROL_FRAME_MAX: usize = 512 * 1024;
 /// Largest body of the chunk protocol, bytes: a chunk and its envelope.
 pub const CHUNK_FRAME_MAX: usize = CHUNK_LEN_MAX + 4096;
@@ -125,6 +125,9 @@ impl Request {
             Request::Damaged { chunks, .. } if chunks.is_empty() => {
                 return Err(WireError("a report of no damage".to_owned()));
             }
+            Request::Probe { chunks, .. } if chunks.is_empty() => {
+                return Err(WireError("a probe of no chunk".to_owned()));
+            }
             _ => {}
         }
         strict(bytes, &request)?;
@@ -174,6 +177,9 @@ impl Response {
         match &response {
             Response::Chunk { bytes } => bound_chunk(bytes.len())?,
             _ => bound("bytes for the control protocol", bytes.len(), CONTROL_FRAME_MAX)?,
+        }
+        if matches!(&response, Response::Probed { shown } if shown.is_empty()) {
+            return Err(WireError("an answer to a probe of no chunk".to_owned()));
         }
         if let Response::Refused { message, .. } = &response {
             bound("bytes of a message", message.len(), MESSAGE_LEN_MAX)?;

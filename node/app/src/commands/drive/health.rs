@@ -115,16 +115,50 @@ fn print_check(report: &CheckReport, repair: bool) {
     if more > 0 {
         println!("and {} more", count(more, "file"));
     }
+    for it in &report.incomplete {
+        println!("{}: {}", shown(&it.path), lacking(it.chunks_lost, it.chunks_unreachable));
+    }
+    let more = report.incomplete_total.saturating_sub(report.incomplete.len() as u64);
+    if more > 0 {
+        println!("and {} more that lack chunks", more);
+    }
+    for it in report.providers.iter().filter(|it| !it.why.is_empty()) {
+        let mut words = vec![format!("{} proven", it.chunks_proven)];
+        words.extend((it.chunks_counted > 0).then(|| format!("{} only counted", it.chunks_counted)));
+        if it.chunks_lost + it.chunks_unreachable > 0 {
+            words.push(lacking(it.chunks_lost, it.chunks_unreachable));
+        }
+        println!("provider {}: {} ({})", shown(&it.peer_id), words.join(", "), shown(&it.why));
+    }
     println!(
-        "{} in {} ({}) looked at in {:.1} s; {} missing{}; {} fetched for it",
+        "{} in {} ({}) looked at in {:.1} s: {} proven, {}{}{}; {} fetched for it",
         count(report.files, "file"),
         count(report.segments, "segment"),
         count(report.chunks, "chunk"),
         report.seconds,
-        report.missing_chunks,
+        report.chunks_proven,
+        if report.chunks_counted > 0 {
+            format!("{} only counted, ", report.chunks_counted)
+        } else {
+            String::new()
+        },
+        lacking(report.chunks_lost, report.chunks_unreachable),
         if repair { format!(", {} made again", report.repaired_chunks) } else { String::new() },
         human(report.fetched_bytes)
     );
+    if report.missing_chunks > 0 && !repair {
+        println!("`commonhold drive check --repair` makes missing chunks again");
+    }
+}
+
+/// What is missing, in words.
+fn lacking(lost: u64, unreachable: u64) -> String {
+    match (lost, unreachable) {
+        (0, 0) => "none missing".to_owned(),
+        (lost, 0) => format!("{} lost", count(lost, "chunk")),
+        (0, away) => format!("{} not reachable now", count(away, "chunk")),
+        (lost, away) => format!("{} lost, {away} not reachable now", count(lost, "chunk")),
+    }
 }
 
 async fn uploads(client: &Client, abandon: &[String], json: bool) -> Result<()> {
