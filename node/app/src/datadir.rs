@@ -141,6 +141,11 @@ impl Places {
         self.0.join("traffic.toml")
     }
 
+    /// Links that were taken back while the drive could not be changed.
+    pub fn revoked_links(&self) -> PathBuf {
+        self.0.join("revoked-links")
+    }
+
     /// Links that this node's gateway does not serve.
     pub fn blocked_links(&self) -> PathBuf {
         self.0.join("blocked-links")

@@ -6,6 +6,7 @@
 
 pub mod blocked;
 mod give;
+pub mod revoked;
 mod serve;
 
 use std::collections::HashMap;
@@ -21,9 +22,11 @@ use commonhold_net::Net;
 use crate::api::OwnerHalf;
 use crate::clock::unix_seconds;
 use blocked::Blocked;
+use revoked::Revoked;
 
-/// How long a record that was found is used before it is looked for again.
-const FRESH: Duration = Duration::from_secs(30);
+/// How long the gateway uses a record that was found before it looks for a newer one: so long a link that
+/// was revoked may live on there.
+const FRESH: Duration = Duration::from_secs(5);
 /// Links whose records and cover lists are kept at hand.
 const KNOWN_MAX: usize = 256;
 
@@ -43,6 +46,8 @@ pub struct Links {
     behind: tokio::sync::Notify,
     /// What this node's gateway does not serve.
     blocked: Blocked,
+    /// Links that were taken back, and whose drive does not say so yet.
+    revoked: Revoked,
 }
 
 #[derive(Clone)]
@@ -61,6 +66,7 @@ impl Links {
         base: String,
         deposit_max: u64,
         blocked: Blocked,
+        revoked: Revoked,
     ) -> Self {
         Self {
             net,
@@ -72,6 +78,7 @@ impl Links {
             writing: tokio::sync::Mutex::default(),
             behind: tokio::sync::Notify::new(),
             blocked,
+            revoked,
         }
     }
 

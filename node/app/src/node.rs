@@ -37,6 +37,7 @@ use crate::journal::Journal;
 use crate::link::Link;
 use crate::links::Links;
 use crate::links::blocked::Blocked;
+use crate::links::revoked::Revoked;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
 use crate::plugins::{self, Plugins};
@@ -296,6 +297,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         config.gateway.link_base(served.gateway_address()),
         config.gateway.drop_max.0,
         Blocked::new(places.blocked_links()),
+        Revoked::open(places.revoked_links())?,
     ));
     {
         let opening = OwnerOpening {

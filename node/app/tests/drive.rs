@@ -349,4 +349,14 @@ fn a_node_that_keeps_no_files_serves_links_of_others() {
     until("the link is served again", || {
         answer(host, &format!("/s/{id}/record")).starts_with(b"HTTP/1.1 200")
     });
+
+    // A link is taken back even when there are too few providers to change the drive.
+    for provider in 0..2 {
+        signal(net.pid(provider), "KILL");
+    }
+    let film = temp.path().join("film");
+    until("nothing can be stored", || !net.owner(&["put", text(&film), "--to", "/x"]).status.success());
+    net.ok(&["unshare", &link]);
+    assert_eq!(net.json(&["shares"])["shares"], serde_json::json!([]));
+    until("others know it", || answer(host, &format!("/s/{id}/record")).starts_with(b"HTTP/1.1 410"));
 }

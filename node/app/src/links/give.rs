@@ -98,6 +98,11 @@ impl Given {
     }
 }
 
+/// Work on a small file.
+fn blocking<T>(work: impl FnOnce() -> anyhow::Result<T>) -> Result<T, ApiFault> {
+    tokio::task::block_in_place(work).map_err(|error| ApiFault::internal(format!("{error:#}")))
+}
+
 fn internal(error: impl ToString) -> ApiFault {
     ApiFault::internal(error.to_string())
 }
@@ -114,11 +119,15 @@ impl Links {
         Ok(given.collect())
     }
 
+    fn is_revoked(&self, given: &Given) -> bool {
+        given.text(STATE) == REVOKED || self.revoked.contains(&given.keys.id())
+    }
+
     /// The links that were given out and not taken back, newest first.
     pub async fn shares(&self, drive: &Drive) -> Result<Vec<ShareView>, ApiFault> {
         let given = self.given(drive).await?;
         let mut views: Vec<ShareView> =
-            given.iter().filter(|given| given.text(STATE) != REVOKED).map(Given::view).collect();
+            given.iter().filter(|given| !self.is_revoked(given)).map(Given::view).collect();
         views.sort_by_key(|view| std::cmp::Reverse(view.created_ms));
         Ok(views)
     }
@@ -186,7 +195,7 @@ impl Links {
         let _writing = self.writing.lock().await;
         let given = self.given(drive).await?;
         let mut named = given.into_iter().filter(|given| {
-            given.text(STATE) != REVOKED && HEXLOWER.encode(&given.keys.id().0).starts_with(&digits)
+            !self.is_revoked(given) && HEXLOWER.encode(&given.keys.id().0).starts_with(&digits)
         });
         let given = match (named.next(), named.next()) {
             (Some(given), None) => given,
@@ -194,7 +203,22 @@ impl Links {
             (Some(_), Some(_)) => return Err(ApiFault::invalid("several links begin with these digits")),
         };
         let view = given.view();
-        let problem = self.close(drive, given, REVOKED).await?;
+        // First of all, and without the drive: it may not be possible to change that now.
+        let id = given.keys.id();
+        blocking(|| self.revoked.add(id))?;
+        let problem = match self.close(drive, given, REVOKED).await {
+            Ok(problem) => {
+                blocking(|| self.revoked.settle(&id))?;
+                problem
+            }
+            Err(fault) => {
+                self.behind.notify_one();
+                Some(format!(
+                    "it is revoked, but the drive does not say so yet: {}; this node goes on trying",
+                    fault.message
+                ))
+            }
+        };
         Ok(ShareView { problem, ..view })
     }
 
@@ -204,8 +228,9 @@ impl Links {
         given.attributes.insert(SEQUENCE.to_owned(), sequence.to_string());
         given.attributes.insert(STATE.to_owned(), state.to_owned());
         given.attributes.insert(CLOSED_AT.to_owned(), unix_seconds().to_string());
+        let announced = self.announce(&given).await?;
         drive.set_share(&given.name, given.attributes.clone(), true).await.map_err(drive_fault)?;
-        self.announce(&given).await
+        Ok(announced)
     }
 
     /// Writes a link's record and announces it. Answers what is wrong when nobody took it: the share stands
@@ -247,6 +272,14 @@ impl Links {
         let _writing = self.writing.lock().await;
         let now = unix_seconds();
         for mut given in self.given(drive).await? {
+            let id = given.keys.id();
+            if self.revoked.contains(&id) {
+                if given.text(STATE) != REVOKED {
+                    self.close(drive, given, REVOKED).await?;
+                }
+                blocking(|| self.revoked.settle(&id))?;
+                continue;
+            }
             if !given.is_open() {
                 if now.saturating_sub(given.number(CLOSED_AT)) > CLOSED_FOR {
                     drive.remove_share(&given.name).await.map_err(drive_fault)?;
@@ -319,7 +352,7 @@ impl Links {
     ) -> Result<Option<(LinkKeys, DrivePath)>, ApiFault> {
         let given = self.given(drive).await?;
         let Some(given) = given.into_iter().find(|given| given.keys.id() == link) else { return Ok(None) };
-        if !given.is_open() || given.text(DROP).is_empty() {
+        if !given.is_open() || self.is_revoked(&given) || given.text(DROP).is_empty() {
             return Ok(None);
         }
         let path = given.text(PATH).parse().map_err(drive_fault)?;

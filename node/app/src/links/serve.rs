@@ -56,7 +56,8 @@ impl Links {
     /// What a link leads to, read by this node itself.
     async fn linked(&self, request: &LinkRequest) -> Result<(Linked, DrivePath), ApiFault> {
         let url = LinkUrl::parse(&request.link).map_err(|error| ApiFault::invalid(error.to_string()))?;
-        let known = self.usable(url.id).await?;
+        // Whoever opens a link wants what it shows now.
+        let known = self.look_up(url.id).await?;
         let (record, password) = (known.record.clone(), request.password.clone().map(Zeroizing::new));
         let open = record.usable(crate::clock::unix_seconds()).map_err(|error| refused(&error))?;
         if open.password.is_some() && password.is_none() {

@@ -324,6 +324,8 @@ step('health and credits are those of the node', async () => {
   await page.waitForText('Something needs a look');
   await page.screenshot(join(shots, 'health-checked.png'), { full: true });
 
+  // Receipts come with audits.
+  same((await api('POST', '/v1/audits', {})).status, 200, 'an audit of all providers');
   await open(page, '#/credits');
   await until('the balance', async () => {
     const { balances } = await api('GET', '/v1/ledger?count=1');
