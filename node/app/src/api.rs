@@ -356,6 +356,7 @@ impl Api {
             let status = drive.status().await;
             problems.extend(status.warnings);
             problems.extend(owner.forgotten_problem());
+            problems.extend(owner.shortage());
             if degraded_segments > 0 {
                 problems.push(format!(
                     "{degraded_segments} of {segments} segments lack a chunk: `commonhold repair now` makes them whole"

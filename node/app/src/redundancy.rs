@@ -85,7 +85,8 @@ pub async fn check(
         seen.lock().unwrap_or_else(PoisonError::into_inner).take_in(needs);
     };
     drive.needs(path, take_in).await.map_err(super::api::drive_fault)?;
-    let Seen { segments, paths, files, .. } = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let taken = |seen: Mutex<Seen>| seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Seen { segments, mut paths, files, .. } = taken(seen);
     let segments: Arc<[Segment]> = segments.into();
     let Probed { mut chunks, providers, received } = owner.probe(segments.clone()).await.map_err(internal)?;
     let mut report = CheckReport {
@@ -103,6 +104,23 @@ pub async fn check(
         report.fetched_bytes += probed.received;
         for (at, found) in ailing.into_iter().zip(probed.chunks) {
             chunks[at] = found;
+        }
+    }
+    if chunks.iter().any(|found| incomplete(found)) {
+        // What was given up since, by a change of the drive or of a link, is missed by nobody.
+        let now = Mutex::new(Seen::default());
+        let take_in = |needs: commonhold_drive::Needs<'_>| {
+            now.lock().unwrap_or_else(PoisonError::into_inner).take_in(needs);
+        };
+        drive.needs(path, take_in).await.map_err(super::api::drive_fault)?;
+        let needed = taken(now).places;
+        for (segment, found) in segments.iter().zip(&mut chunks) {
+            if incomplete(found) && !needed.contains_key(&segment.id()) {
+                found.clear();
+            }
+        }
+        for (_, places) in &mut paths {
+            places.retain(|at| !chunks[*at].is_empty());
         }
     }
     for found in &chunks {
@@ -178,15 +196,9 @@ fn tell_path(
     report.at_risk_total += 1;
     if report.at_risk.len() < LISTED_MAX {
         let advice = match (margin < 0, repair) {
-            (true, _) => {
-                "it cannot be read now: wait for its providers to come back, or restore it from elsewhere"
-            }
-            (false, false) => {
-                "one more lost provider makes it unreadable: `commonhold drive check --repair` makes its chunks again"
-            }
-            (false, true) => {
-                "one more lost provider makes it unreadable, and there was nobody to take its chunks: find more providers"
-            }
+            (true, _) => "wait for its providers to come back, or restore it from elsewhere",
+            (false, false) => "`commonhold drive check --repair` makes its chunks again",
+            (false, true) => "there was nobody to take its chunks: find more providers",
         };
         report.at_risk.push(AtRisk { path, margin, advice: advice.to_owned() });
     }

@@ -79,6 +79,16 @@ impl Owner {
         Err(CustodyError::NoProviders)
     }
 
+    /// Why nothing can be stored now, if that is so and something was stored before. The policy is not asked.
+    pub fn shortage(&self) -> Option<String> {
+        if self.contracts().is_empty() {
+            return None;
+        }
+        let market = self.market();
+        let too_few = placement::choose_code(&market.candidates, &BuiltIn, moment()).err()?;
+        Some(format!("nothing can be stored now: {}", too_few_at(&market, too_few.have, too_few.need)))
+    }
+
     async fn keep_segment(
         &self,
         code: Code,

@@ -17,7 +17,7 @@ use crate::reader::segments_of;
 /// What a path needs.
 #[derive(Debug)]
 pub struct Needs<'a> {
-    /// The path; `bin:PATH` for what is in the bin, `share:NAME` for links.
+    /// The path; `bin:PATH` for what is in the bin, `share:PATH` for links to it.
     pub path: &'a str,
     /// Whether it is a file; else these are pages of a folder.
     pub is_file: bool,
@@ -88,11 +88,12 @@ impl Drive {
                 }
                 Items::Entries(entries) => {
                     for entry in entries {
-                        // Things in the bin are told under the path that they had.
+                        // Things in the bin are told under the path that they had, and links under what they
+                        // show.
                         let own = entry
                             .attributes
                             .get(PATH_ATTRIBUTE)
-                            .filter(|_| prefix == "bin:" && path.is_empty());
+                            .filter(|_| !prefix.is_empty() && path.is_empty());
                         let below = match own {
                             Some(own) => own.clone(),
                             None => format!("{path}/{}", entry.name.as_str()),

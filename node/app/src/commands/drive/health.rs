@@ -146,8 +146,15 @@ fn print_check(report: &CheckReport, repair: bool) {
         if repair { format!(", {} made again", report.repaired_chunks) } else { String::new() },
         human(report.fetched_bytes)
     );
-    if report.missing_chunks > 0 && !repair {
-        println!("`commonhold drive check --repair` makes missing chunks again");
+    if report.missing_chunks > 0 {
+        println!(
+            "{}",
+            if repair {
+                "what is still missing could not be made again: other providers have to take it"
+            } else {
+                "`commonhold drive check --repair` makes missing chunks again"
+            }
+        );
     }
 }
 
