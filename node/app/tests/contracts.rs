@@ -151,7 +151,7 @@ fn either_side_may_be_killed_in_the_middle_of_a_put() {
         until("a file is stored again", || net.owner.run(&["put", file.to_str().unwrap()]).status.success());
         if round % 3 == 2 {
             until("a file is removed", || {
-                net.owner.run(&["rm", "--forever", &format!("/file-{}", round - 1)]).status.success()
+                net.owner.run(&["rm", "--forever", "-y", &format!("/file-{}", round - 1)]).status.success()
             });
         }
         net.assert_readable("kept", &noise(700 * KIB, 1));

@@ -87,7 +87,7 @@ fn files_survive_the_death_of_four_providers() {
     };
     net.ok(&["put", single.to_str().unwrap(), "--to", "/letters/deep/second"]);
     let before = held(&net);
-    let removed = net.json(&["rm", "--forever", "/letters/deep/second"]);
+    let removed = net.json(&["rm", "--forever", "-y", "/letters/deep/second"]);
     assert_eq!(removed["files"], 1);
     assert!(
         net.refused(&["get", "/letters/deep/second", temp.path().join("gone").to_str().unwrap()])

@@ -144,7 +144,7 @@ fn interrupted_transfers_go_on_where_they_were() {
     let mut wait = Duration::from_millis(400);
     until("an upload is interrupted in the middle", || {
         if interrupted(&net, &put, wait) {
-            net.ok(&["rm", "--forever", "/large"]);
+            net.ok(&["rm", "--forever", "-y", "/large"]);
             wait /= 2;
             return false;
         }
@@ -219,7 +219,7 @@ fn what_was_can_be_brought_back() {
     assert!(net.refused(&["cat", "/copy"]).contains("/copy"));
     net.ok(&["bin", "restore", "/a", "--to", "/back"]);
     assert_eq!(net.ok(&["cat", "/back/b/notes"]), "second");
-    assert_eq!(net.json(&["bin", "empty"])["items"], 1);
+    assert_eq!(net.json(&["bin", "empty", "-y"])["items"], 1);
     assert!(net.refused(&["bin", "restore", "/copy"]).contains("bin list"));
     assert_eq!(net.json(&["drive", "heads"])["forks"], serde_json::json!([]));
 }
@@ -273,7 +273,7 @@ fn links_and_keys_are_made_and_taken_back() {
     assert!(key["secret_key"].as_str().unwrap().len() >= 32);
     let listed = net.ok(&["--json", "s3", "key", "list"]);
     assert!(listed.contains("backup") && !listed.contains(key["secret_key"].as_str().unwrap()));
-    net.ok(&["s3", "key", "remove", key["access_key"].as_str().unwrap()]);
+    net.ok(&["s3", "key", "remove", "-y", key["access_key"].as_str().unwrap()]);
     assert_eq!(net.json(&["s3"])["keys"], serde_json::json!([]));
 }
 

@@ -414,7 +414,7 @@ fn space_of_removed_files_comes_back_after_the_term_of_the_trash() {
     net.put("gone", &noise(24 << 20, 6));
     let full = storage(provider);
     assert!(full("free_bytes") + (10 << 20) < before("free_bytes"));
-    net.owner.ok(&["rm", "--forever", "/gone"]);
+    net.owner.ok(&["rm", "--forever", "-y", "/gone"]);
     let removed = storage(provider);
     assert!(removed("trash_bytes") + removed("dead_bytes") > 10 << 20);
     assert!(removed("free_bytes") <= full("free_bytes") + (1 << 20));
@@ -453,7 +453,7 @@ fn files_can_be_removed_when_the_providers_are_full_of_others() {
         let free = storage(provider)("free_bytes");
         assert!((3 << 19..(2 << 20) + (600 << 10)).contains(&free), "{free}");
     }
-    names.iter().for_each(|name| drop(net.owner.ok(&["rm", "--forever", name])));
+    names.iter().for_each(|name| drop(net.owner.ok(&["rm", "--forever", "-y", name])));
 }
 
 #[test]
@@ -462,7 +462,7 @@ fn a_lost_index_is_made_again_from_the_packs() {
     let bytes = noise(5 << 20, 7);
     net.put("file", &bytes);
     net.put("gone", &noise(1 << 20, 8));
-    net.owner.ok(&["rm", "--forever", "/gone"]);
+    net.owner.ok(&["rm", "--forever", "-y", "/gone"]);
     let provider = net.providers[5].peer_id();
     assert!(net.providers[5].refused(&["store", "rebuild-index"]).contains("stop it first"));
     for node in net.providers.iter_mut().skip(1).chain([&mut net.owner]) {

@@ -203,3 +203,43 @@ async fn headers_that_are_not_supported_are_not_passed_over() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn errors_say_in_words_what_happened() {
+    let (drive, server) = started().await;
+    drive.put("/bucket/there", b"four");
+    for (ask, code) in [
+        (Ask::new("GET", "/bucket/none"), "NoSuchKey"),
+        (Ask::new("GET", "/no-bucket/none"), "NoSuchBucket"),
+        (Ask::new("DELETE", "/bucket"), "BucketNotEmpty"),
+        (Ask::new("PUT", "/Not_A_Bucket"), "InvalidBucketName"),
+        (Ask::new("PUT", "/bucket"), "BucketAlreadyOwnedByYou"),
+        (Ask::new("GET", "/bucket/there").header("range", "bytes=9-"), "InvalidRange"),
+        (Ask::new("GET", "/bucket/there").header("if-match", "\"x\""), "PreconditionFailed"),
+        (Ask::new("POST", "/bucket").query("delete", "").body("<no"), "MalformedXML"),
+    ] {
+        let answer = server.send(&ask).await;
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        let said = text.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
+        assert!(text.contains(&format!("<Code>{code}</Code>")), "{text}");
+        assert!(said.is_some_and(|(message, _)| message.len() > 15 && message.contains(' ')), "{text}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_range_of_another_form_is_passed_over() {
+    let (drive, server) = started().await;
+    drive.put("/bucket/there", b"four");
+    for range in ["bytes=3-1", "bytes=0-1,3-4", "items=0-1"] {
+        let target = Ask::new("GET", "/bucket/there").presigned(server.address, 60);
+        let host = server.address;
+        let text =
+            format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nrange: {range}\r\nconnection: close\r\n\r\n");
+        let answer = server.send_raw(text.as_bytes()).await;
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"four"[..]), "{range}");
+        let signed = server.send(&Ask::new("GET", "/bucket/there").header("range", range)).await;
+        assert_eq!(signed.error(), (400, "InvalidArgument".into()), "{range}");
+    }
+    server.stop().await;
+}

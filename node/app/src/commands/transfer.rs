@@ -1,7 +1,8 @@
 //! Files to and from a running node, as tar streams over its API.
 //!
-//! Invariant: an upload that could not read a file whole and unchanged is aborted, and the node
-//! then shows nothing of it; a download appears under its final name only when it is complete.
+//! Invariant: a file that could not be read whole and unchanged is left out and named, or, if it is too
+//! large to wait in memory, ends the upload, and the node then shows nothing of it; a download appears under
+//! its final name only when it is complete.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes};
@@ -13,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
 use commonhold_client::Client;
-use commonhold_client::types::PutReport;
+use commonhold_client::types::{PutReport, Skipped};
 use indicatif::ProgressBar;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -23,6 +24,12 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 const PIECES_MAX: usize = 8;
 /// Size of a piece.
 const PIECE_LEN: usize = 256 * 1024;
+/// Files up to this length are read whole before anything of them is sent, bytes.
+const READ_WHOLE_MAX: u64 = 16 << 20;
+/// How often a file is read that changes meanwhile.
+const READS_MAX: u32 = 4;
+/// How long to wait before the second time, and so much longer each time after.
+const READ_PAUSE: Duration = Duration::from_millis(60);
 
 /// What an upload will contain: counted before the first byte is sent.
 #[derive(Debug, Default)]
@@ -41,6 +48,7 @@ struct Item {
     source: PathBuf,
     name: PathBuf,
     folder: bool,
+    bytes: u64,
 }
 
 impl Plan {
@@ -71,7 +79,7 @@ impl Plan {
             self.files += 1;
             self.bytes += bytes;
         }
-        self.items.push(Item { source, name, folder });
+        self.items.push(Item { source, name, folder, bytes });
     }
 
     /// The regular files: where each is read, and its path in the drive.
@@ -95,12 +103,13 @@ impl Plan {
             let name = if below.as_os_str().is_empty() { name.to_owned() } else { name.join(below) };
             let kind = entry.file_type();
             if kind.is_dir() {
-                self.items.push(Item { source: entry.into_path(), name, folder: true });
+                self.items.push(Item { source: entry.into_path(), name, folder: true, bytes: 0 });
             } else if kind.is_file() {
                 let metadata = entry.metadata().map_err(|error| anyhow!("{error}"))?;
                 self.files += 1;
                 self.bytes += metadata.len();
-                self.items.push(Item { source: entry.into_path(), name, folder: false });
+                let bytes = metadata.len();
+                self.items.push(Item { source: entry.into_path(), name, folder: false, bytes });
             } else {
                 let what = if kind.is_symlink() { "a symbolic link" } else { "not a regular file" };
                 self.skipped.push((entry.into_path(), what.to_owned()));
@@ -110,10 +119,11 @@ impl Plan {
     }
 }
 
-/// Stores what `plan` names: into folder `to`, and under `new_name` if it is one file or folder.
+/// Stores what `plan` names: into folder `to`, and under `new_name` if it is one file or folder. Files that
+/// cannot be read, or change each time that they are read, are left out and stand in `skipped` of the answer.
 ///
 /// # Errors
-/// The file that could not be read, or what the node answered.
+/// The large file that changed while it was sent, or what the node answered.
 pub async fn upload(
     client: &Client,
     plan: Plan,
@@ -125,8 +135,8 @@ pub async fn upload(
     let bar = bar.clone();
     let writer = tokio::task::spawn_blocking(move || {
         let mut out = Pieces { buffer: Vec::with_capacity(PIECE_LEN), pieces };
-        match write_archive(&plan, &mut out, &bar).and_then(|()| Ok(out.flush()?)) {
-            Ok(()) => Ok(()),
+        match write_archive(&plan, &mut out, &bar).and_then(|left_out| Ok((out.flush()?, left_out))) {
+            Ok(((), left_out)) => Ok(left_out),
             Err(error) => {
                 // The node must see an error, never a clean end.
                 let _ = out.pieces.blocking_send(Err(io::Error::other("the upload was given up")));
@@ -143,7 +153,11 @@ pub async fn upload(
         // A refusal by the node ends the stream, which the writer sees as a broken pipe.
         (Err(error), Err(refusal)) if is_broken_pipe(&error) => Err(refusal.into()),
         (Err(error), _) => Err(error),
-        (Ok(()), answer) => Ok(answer?),
+        (Ok(left_out), answer) => {
+            let mut report = answer?;
+            report.skipped.extend(left_out);
+            Ok(report)
+        }
     }
 }
 
@@ -159,11 +173,12 @@ struct Pieces {
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE_LEN {
+        let taken = bytes.len().min(PIECE_LEN - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        if self.buffer.len() == PIECE_LEN {
             self.flush()?;
         }
-        Ok(bytes.len())
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -175,39 +190,104 @@ impl Write for Pieces {
     }
 }
 
-fn write_archive(plan: &Plan, out: &mut Pieces, bar: &ProgressBar) -> Result<()> {
+/// Writes what a plan names; answers what was left out of it.
+fn write_archive(plan: &Plan, out: &mut Pieces, bar: &ProgressBar) -> Result<Vec<Skipped>> {
     let mut builder = tar::Builder::new(&mut *out);
+    let mut left_out = Vec::new();
     for item in &plan.items {
         let mut header = tar::Header::new_gnu();
+        let metadata = match fs::metadata(&item.source) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                left_out.push(without(item, unreadable(&error)));
+                bar.inc(item.bytes);
+                continue;
+            }
+        };
         if item.folder {
-            let metadata = fs::metadata(&item.source).with_context(|| item.source.display().to_string())?;
             header.set_metadata(&metadata);
             header.set_size(0);
             set_time(&mut builder, &metadata)?;
             builder.append_data(&mut header, &item.name, io::empty())?;
-            continue;
-        }
-        let mut file = File::open(&item.source).with_context(|| item.source.display().to_string())?;
-        let before = file.metadata().with_context(|| item.source.display().to_string())?;
-        header.set_metadata(&before);
-        header.set_size(before.len());
-        set_time(&mut builder, &before)?;
-        let mut whole = Exactly { left: before.len(), file: &mut file, bar };
-        builder
-            .append_data(&mut header, &item.name, &mut whole)
-            .map_err(|error| named(error, &item.source))?;
-        let left = whole.left;
-        let after = file.metadata().with_context(|| item.source.display().to_string())?;
-        let same = after.len() == before.len()
-            && (after.mtime(), after.mtime_nsec()) == (before.mtime(), before.mtime_nsec());
-        if left > 0 || !same {
-            bail!(
-                "{} changed while it was being read; nothing of this put was stored, try again",
-                item.source.display()
-            );
+        } else if item.bytes > READ_WHOLE_MAX {
+            write_streamed(&mut builder, &mut header, item, bar)?;
+        } else {
+            match read_whole(&item.source) {
+                Ok((metadata, bytes)) => {
+                    header.set_metadata(&metadata);
+                    header.set_size(bytes.len() as u64);
+                    set_time(&mut builder, &metadata)?;
+                    builder.append_data(&mut header, &item.name, bytes.as_slice())?;
+                }
+                Err(why) => left_out.push(without(item, why)),
+            }
+            bar.inc(item.bytes);
         }
     }
     builder.finish()?;
+    Ok(left_out)
+}
+
+fn without(item: &Item, why: String) -> Skipped {
+    Skipped { path: item.source.display().to_string(), why }
+}
+
+/// Why a file or folder is passed over that could not be read.
+pub fn unreadable(error: &io::Error) -> String {
+    format!("it cannot be read: {error}")
+}
+
+/// Whether a file is the same before and after it was read, as far as can be told without reading it again.
+pub fn is_same(before: &fs::Metadata, after: &fs::Metadata) -> bool {
+    let facts = |it: &fs::Metadata| (it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec());
+    facts(before) == facts(after)
+}
+
+/// Why a file is passed over that is being written.
+pub const CHANGES: &str = "it changed while it was being read; the same command stores it when it is at rest";
+
+/// Reads a file that is the same before and after, or says why there is none.
+fn read_whole(source: &Path) -> Result<(fs::Metadata, Vec<u8>), String> {
+    for read in 0..READS_MAX {
+        std::thread::sleep(READ_PAUSE * read);
+        let mut file = File::open(source).map_err(|error| unreadable(&error))?;
+        let before = file.metadata().map_err(|error| unreadable(&error))?;
+        if !before.is_file() || before.len() > READ_WHOLE_MAX {
+            return Err(CHANGES.to_owned());
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
+        let most = before.len() + 1;
+        (&mut file).take(most).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+        let after = file.metadata().map_err(|error| unreadable(&error))?;
+        if bytes.len() as u64 == before.len() && is_same(&before, &after) {
+            return Ok((after, bytes));
+        }
+    }
+    Err(CHANGES.to_owned())
+}
+
+/// Writes a file that is too large to be read whole first.
+fn write_streamed(
+    builder: &mut tar::Builder<&mut Pieces>,
+    header: &mut tar::Header,
+    item: &Item,
+    bar: &ProgressBar,
+) -> Result<()> {
+    let mut file = File::open(&item.source).with_context(|| item.source.display().to_string())?;
+    let before = file.metadata().with_context(|| item.source.display().to_string())?;
+    header.set_metadata(&before);
+    header.set_size(before.len());
+    set_time(builder, &before)?;
+    let mut whole = Exactly { left: before.len(), file: &mut file, bar };
+    builder.append_data(header, &item.name, &mut whole).map_err(|error| named(error, &item.source))?;
+    let left = whole.left;
+    let after = file.metadata().with_context(|| item.source.display().to_string())?;
+    if left > 0 || !is_same(&before, &after) {
+        bail!(
+            "{} changed while it was being read; nothing of this put was stored, try again",
+            item.source.display()
+        );
+    }
     Ok(())
 }
 
@@ -380,4 +460,39 @@ fn unpack(archive: impl Read, into: &Path, bar: &ProgressBar) -> Result<Download
 
 fn set_modified(file: &File, modified: SystemTime) -> io::Result<()> {
     file.set_times(FileTimes::new().set_modified(modified))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_never_at_rest_is_left_out_of_an_archive_and_the_others_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), b"first").unwrap();
+        fs::write(dir.path().join("b"), b"second").unwrap();
+        let mut plan = Plan::default();
+        plan.add(dir.path().join("a"), "a".into(), false, 5);
+        // It has other bytes than its length says, each time that it is read.
+        plan.add("/proc/self/status".into(), "log".into(), false, 1);
+        plan.add(dir.path().join("gone"), "gone".into(), false, 1);
+        plan.add(dir.path().join("b"), "b".into(), false, 6);
+        let (pieces, mut archive) = mpsc::channel(PIECES_MAX);
+        let mut out = Pieces { buffer: Vec::new(), pieces };
+        let left_out = write_archive(&plan, &mut out, &ProgressBar::hidden()).unwrap();
+        out.flush().unwrap();
+        drop(out);
+        let (log, gone) = (&left_out[0], &left_out[1]);
+        assert_eq!((log.path.as_str(), log.why.as_str(), left_out.len()), ("/proc/self/status", CHANGES, 2));
+        assert!(gone.path.ends_with("gone") && gone.why.contains("cannot be read"), "{gone:?}");
+        let mut bytes = Vec::new();
+        while let Some(piece) = archive.blocking_recv() {
+            bytes.extend(piece.unwrap().into_inner());
+        }
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let names = archive.entries().unwrap().map(|it| it.unwrap().path().unwrap().into_owned());
+        assert_eq!(names.collect::<Vec<_>>(), [Path::new("a"), Path::new("b")]);
+    }
 }

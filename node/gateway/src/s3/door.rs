@@ -19,6 +19,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::faults::{invalid, not_implemented};
+use super::words::{drop_odd_range, with_message};
 use super::{Bridge, OWNER, S3Keys};
 use crate::upload::{Draining, STALL_MAX, timed};
 
@@ -149,6 +150,8 @@ async fn answer(State(service): State<S3Service>, request: Request) -> Response 
     let mut response = match old_ways(&parts) {
         Some(error) => error_response(error),
         None => {
+            let query = parts.uri.query().unwrap_or_default();
+            drop_odd_range(&mut parts.headers, query);
             parts.extensions.insert(admitted);
             let request = Request::from_parts(parts, s3s::Body::http_body_unsync(body));
             match service.call(request).await {
@@ -158,6 +161,7 @@ async fn answer(State(service): State<S3Service>, request: Request) -> Response 
         }
     };
     expected.close_if_unasked(&mut response);
+    let mut response = with_message(response).await;
     let headers = response.headers_mut();
     let number = format!("{:016X}", NUMBER.fetch_add(1, Ordering::Relaxed));
     headers.extend(HeaderValue::try_from(number).ok().map(|value| (AMZ_REQUEST_ID, value)));

@@ -27,6 +27,7 @@ mod text;
 mod upload_lists;
 mod versions;
 mod walk;
+mod words;
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};

@@ -1,7 +1,7 @@
 //! The commands of the drive: calls to the running node, and lines or one JSON document about its answers.
 //!
 //! Invariant: names that come from the drive are shown without control characters, and what cannot be
-//! undone is asked for first when a person is at the terminal. Not here: what the drive is (the node knows).
+//! undone is asked for first, or allowed with `-y`. Not here: what the drive is (the node knows).
 
 mod fetch;
 mod fetch_tree;
@@ -51,14 +51,17 @@ fn time(ms: i64) -> String {
     }
 }
 
-/// Asks before something that cannot be undone, if there is somebody to ask.
+/// Asks before something that cannot be undone. Where nobody can be asked, only `yes` allows it.
 ///
 /// # Errors
-/// When the answer is not yes.
+/// When the answer is not yes, or there is nobody to ask.
 fn confirm(what: &str, yes: bool) -> Result<()> {
     let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
-    if yes || !stdin.is_terminal() || !stderr.is_terminal() {
+    if yes {
         return Ok(());
+    }
+    if !stdin.is_terminal() || !stderr.is_terminal() {
+        bail!("{what} This cannot be undone, and there is no terminal to ask on: say -y. Nothing was done");
     }
     write!(stderr, "{what} This cannot be undone. Go on? [y/N] ")?;
     stderr.flush()?;

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use commonhold_client::Client;
-use commonhold_client::types::{FileKind, PutReport};
+use commonhold_client::types::{FileKind, PutReport, Skipped};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::plan::{Entry, Tree, Upload, upload};
 use super::send::{Outgoing, send};
-use super::tree::{self, join, last_name};
+use super::tree::{self, Passed, join, last_name};
 use super::{count, destination, own_name, print_warnings, shown};
 use crate::cli::drive::{Put, Sync};
 use crate::commands::print_json;
@@ -27,6 +27,14 @@ struct Done {
     unchanged_files: u64,
     /// Paths that were moved to the bin.
     removed: Vec<String>,
+    /// Those of `skipped` that should have been stored.
+    failed: Vec<String>,
+}
+
+/// What is in a folder here, and in its place in the drive, if that is there.
+struct Compared {
+    here: tree::Local,
+    there: Option<Tree>,
 }
 
 /// One path that is stored.
@@ -44,6 +52,7 @@ pub async fn put(client: &Client, flags: Put, json: bool) -> Result<()> {
     place(client, &mut sources, flags.to.as_deref()).await?;
     let mut items = Vec::new();
     let mut unchanged = 0;
+    let mut passed = Vec::new();
     for source in &sources {
         let metadata = fs::metadata(&source.full).with_context(|| source.full.display().to_string())?;
         if !source.folder {
@@ -51,29 +60,64 @@ pub async fn put(client: &Client, flags: Put, json: bool) -> Result<()> {
             items.push(Outgoing { source, path, folder: false, bytes: metadata.len() });
             continue;
         }
-        let (here, there) = compare(client, &source.full, &source.target).await?;
-        let plan = upload(&here, &there.clone().unwrap_or_default(), false);
+        let Compared { here, there } = compare(client, &source.full, &source.target).await?;
+        let new = there.is_none();
+        let plan = upload(&here.tree, &there.unwrap_or_default(), false);
         refuse_clashes(&plan, &source.target)?;
         unchanged += plan.unchanged;
-        items.extend(outgoing(&source.full, &source.target, &here, &plan, there.is_none()));
+        items.extend(outgoing(&source.full, &source.target, &here.tree, &plan, new));
+        passed.extend(here.skipped);
     }
     let bytes = items.iter().map(|item| item.bytes).sum();
     let bar = bytes_bar("put", bytes, json);
     let mut report = send_all(client, items, &bar).await?;
-    report.stored = sources.into_iter().map(|source| source.target).collect();
+    let failed = all_passed_over(&mut report, passed);
+    let is_stored = |source: &Source| source.folder || !failed.contains(&source.full.display().to_string());
+    report.stored = sources.into_iter().filter(is_stored).map(|source| source.target).collect();
     report.stored.sort_unstable();
     print_warnings(&report.warnings);
+    let done = Done { report, unchanged_files: unchanged, removed: vec![], failed };
     if json {
-        return print_json(&Done { report, unchanged_files: unchanged, removed: vec![] });
+        print_json(&done)?;
+        return done.outcome();
     }
-    for path in &report.stored {
+    for path in &done.report.stored {
         println!("{}", shown(path));
     }
     if unchanged > 0 {
-        let sent = count(report.files, "file");
-        eprintln!("{sent} sent ({}), {unchanged} were there already", human(report.bytes));
+        let sent = count(done.report.files, "file");
+        eprintln!("{sent} sent ({}), {unchanged} were there already", human(done.report.bytes));
     }
-    Ok(())
+    done.outcome()
+}
+
+impl Done {
+    /// # Errors
+    /// When something is not stored that should be.
+    fn outcome(&self) -> Result<()> {
+        match self.failed.len() as u64 {
+            0 => Ok(()),
+            failed => bail!(
+                "{} not stored, named above with the reason; all others are in the drive",
+                count(failed, "path")
+            ),
+        }
+    }
+}
+
+/// Adds what was passed over before anything was sent; answers what should have been stored and is not.
+fn all_passed_over(report: &mut PutReport, passed: Vec<Passed>) -> Vec<String> {
+    // What was sent to be stored is no link, so all of it that was left out failed.
+    let mut failed: Vec<String> = report.skipped.iter().map(|it| it.path.clone()).collect();
+    for Passed { path, why, failed: is_failure } in passed {
+        let path = path.display().to_string();
+        if is_failure {
+            failed.push(path.clone());
+        }
+        report.skipped.push(Skipped { path, why });
+    }
+    failed.sort_unstable();
+    failed
 }
 
 /// Makes a folder of the drive like one of this machine.
@@ -86,10 +130,15 @@ pub async fn sync(client: &Client, flags: Sync, json: bool) -> Result<()> {
         Some(path) => path.clone(),
         None => join("/", own_name(&full)?),
     };
-    let (here, there) = compare(client, &full, &target).await?;
-    let plan = upload(&here, &there.clone().unwrap_or_default(), flags.delete);
+    let Compared { here, there } = compare(client, &full, &target).await?;
+    let new = there.is_none();
+    let mut plan = upload(&here.tree, &there.unwrap_or_default(), flags.delete);
+    // What could not be read may well be there.
+    let is_unread = |path: &String| here.unread.iter().any(|unread| is_at_or_below(path, unread));
+    plan.remove.retain(|path| !is_unread(path));
+    plan.replace.retain(|path| !is_unread(path));
     if flags.dry_run {
-        return dry_run(&plan, &target, &here, json);
+        return dry_run(&plan, &target, &here.tree, json);
     }
     refuse_clashes(&plan, &target)?;
     let mut removed = Vec::new();
@@ -99,7 +148,7 @@ pub async fn sync(client: &Client, flags: Sync, json: bool) -> Result<()> {
         warnings.extend(client.remove(&path, false).await?.warnings);
         removed.push(path);
     }
-    let items = outgoing(&full, &target, &here, &plan, there.is_none());
+    let items = outgoing(&full, &target, &here.tree, &plan, new);
     let bar = bytes_bar("sync", items.iter().map(|item| item.bytes).sum(), json);
     let mut report = send_all(client, items, &bar).await?;
     // Last: what takes its place is there by now.
@@ -111,9 +160,11 @@ pub async fn sync(client: &Client, flags: Sync, json: bool) -> Result<()> {
     report.warnings.extend(warnings);
     report.stored = vec![target.clone()];
     print_warnings(&report.warnings);
-    let done = Done { report, unchanged_files: plan.unchanged, removed };
+    let failed = all_passed_over(&mut report, here.skipped);
+    let done = Done { report, unchanged_files: plan.unchanged, removed, failed };
     if json {
-        return print_json(&done);
+        print_json(&done)?;
+        return done.outcome();
     }
     println!(
         "{}: {} sent ({}), {} unchanged, {} moved to the bin",
@@ -123,7 +174,12 @@ pub async fn sync(client: &Client, flags: Sync, json: bool) -> Result<()> {
         done.unchanged_files,
         done.removed.len()
     );
-    Ok(())
+    done.outcome()
+}
+
+/// Whether a path is another one or below it.
+fn is_at_or_below(path: &str, other: &str) -> bool {
+    path.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The paths of the command line, complete and unambiguous.
@@ -168,11 +224,10 @@ async fn place(client: &Client, sources: &mut [Source], to: Option<&str>) -> Res
     Ok(())
 }
 
-/// What is in a folder here, and in its place in the drive, if that is there.
-async fn compare(client: &Client, full: &Path, target: &str) -> Result<(Tree, Option<Tree>)> {
+async fn compare(client: &Client, full: &Path, target: &str) -> Result<Compared> {
     let root = full.to_owned();
-    let local = tokio::task::spawn_blocking(move || tree::local(&root)).await??;
-    for (path, why) in &local.skipped {
+    let here = tokio::task::spawn_blocking(move || tree::local(&root)).await??;
+    for Passed { path, why, .. } in &here.skipped {
         eprintln!("passed over {}: {why}", shown(&path.display().to_string()));
     }
     let there = match client.info_if_there(target).await? {
@@ -180,7 +235,7 @@ async fn compare(client: &Client, full: &Path, target: &str) -> Result<(Tree, Op
         Some(info) if info.entry.kind == FileKind::Folder => Some(tree::remote(client, target).await?.tree),
         Some(_) => bail!("{} is a file in the drive, and {} a folder", shown(target), full.display()),
     };
-    Ok((local.tree, there))
+    Ok(Compared { here, there })
 }
 
 fn refuse_clashes(plan: &Upload, target: &str) -> Result<()> {

@@ -1,39 +1,41 @@
 //! Files on their way into the drive: small ones together in archives, large ones in parts.
 //!
 //! Invariant: what is sent was the same before and after it was read, or it is not in the drive; an archive
-//! is there as a whole or not at all; parts that were stored before are not sent again. Not here: what has
-//! to be sent (`plan`).
+//! is there as a whole or not at all; parts that were stored before are not sent again; so an interruption
+//! costs at most what is under way, [`AT_ONCE`] archives or parts. Not here: what has to be sent (`plan`).
 
 use std::fs::{self, File};
 use std::io::{self, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use commonhold_client::Client;
-use commonhold_client::types::{Attributes, CompleteRequest, PutReport, UploadRequest, UploadView};
+use commonhold_client::types::{Attributes, CompleteRequest, PutReport, Skipped, UploadRequest, UploadView};
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use tokio::io::{AsyncRead, AsyncSeekExt, ReadBuf};
+use tokio::sync::Semaphore;
 
 use super::shown;
 use super::tree::facts;
 use crate::clock::unix_milliseconds;
-use crate::commands::transfer::{self, Plan};
+use crate::commands::transfer::{self, CHANGES, Plan, is_same, unreadable};
 
 /// A file with more bytes goes in parts.
-pub const LARGE: u64 = 64 << 20;
-/// Bytes of a part: what an interruption may cost on a slow line. Larger files have larger ones, because
-/// there are at most [`PARTS_MAX`].
-const PART_LEN: u64 = 16 << 20;
+pub const LARGE: u64 = 8 << 20;
+/// Bytes of a part. Larger files have larger ones, because there are at most [`PARTS_MAX`].
+const PART_LEN: u64 = 8 << 20;
 /// Most parts of a file.
 const PARTS_MAX: u64 = 10_000;
-/// Parts on their way at the same time: one is read while another waits for its signatures.
-const PARTS_AT_ONCE: usize = 2;
-/// Bytes of an archive: what an interruption may cost.
-const ARCHIVE_LEN_MAX: u64 = 128 << 20;
+/// Archives or parts on their way at the same time: one is read while another waits for its signatures.
+const AT_ONCE: usize = 2;
+/// Bytes of an archive.
+const ARCHIVE_LEN_MAX: u64 = 8 << 20;
 /// Files and folders of an archive.
 const ARCHIVE_ENTRIES_MAX: usize = 5_000;
 
@@ -58,38 +60,47 @@ pub struct Outgoing {
     pub bytes: u64,
 }
 
-/// Sends all; `stored` of the answer is empty.
+/// Sends all; `stored` of the answer is empty, and `skipped` has what could not be read or was being written.
 ///
 /// # Errors
-/// The file that could not be read, or what the node answered. What was stored before stays, and the error
-/// says that some was.
+/// What the node answered. What was stored before stays, and the error says that some was.
 pub async fn send(client: &Client, items: Vec<Outgoing>, bar: &ProgressBar) -> Result<PutReport> {
+    let began = Instant::now();
     let mut total = PutReport::default();
     let files = items.iter().filter(|item| !item.folder).count();
     let (large, small): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.bytes > LARGE);
-    for archive in archives(small) {
-        let report = match transfer::upload(client, archive, "/", None, bar).await {
-            Ok(report) => report,
+    let mut archives = stream::iter(archives(small))
+        .map(|archive| transfer::upload(client, archive, "/", None, bar))
+        .buffer_unordered(AT_ONCE);
+    while let Some(report) = archives.next().await {
+        match report {
+            Ok(report) => add(&mut total, report),
             Err(error) => return Err(so_far(error, &total, files)),
-        };
-        total.files += report.files;
-        total.folders += report.folders;
-        total.bytes += report.bytes;
-        total.segments += report.segments;
-        total.seconds += report.seconds;
-        total.skipped.extend(report.skipped);
-        total.warnings.extend(report.warnings);
-    }
-    for item in large {
-        let begun = std::time::Instant::now();
-        if let Err(error) = in_parts(client, &item, bar).await {
-            return Err(so_far(error, &total, files));
         }
-        total.files += 1;
-        total.bytes += item.bytes;
-        total.seconds += begun.elapsed().as_secs_f64();
     }
+    let begun = if large.is_empty() { Vec::new() } else { client.uploads().await?.uploads };
+    let slots = Semaphore::new(AT_ONCE);
+    let (begun, slots) = (&begun, &slots);
+    let mut uploads = stream::iter(large)
+        .map(|item| async move { InParts { client, item: &item, slots, bar }.send(begun).await })
+        .buffer_unordered(AT_ONCE);
+    while let Some(report) = uploads.next().await {
+        match report {
+            Ok(report) => add(&mut total, report),
+            Err(error) => return Err(so_far(error, &total, files)),
+        }
+    }
+    total.seconds = began.elapsed().as_secs_f64();
     Ok(total)
+}
+
+fn add(total: &mut PutReport, report: PutReport) {
+    total.files += report.files;
+    total.folders += report.folders;
+    total.bytes += report.bytes;
+    total.segments += report.segments;
+    total.skipped.extend(report.skipped);
+    total.warnings.extend(report.warnings);
 }
 
 /// An error that says what is stored all the same.
@@ -168,78 +179,102 @@ fn missing(upload: &UploadView, cut: Cut) -> Vec<u32> {
     (1..=cut.parts()).filter(|number| !there(*number)).collect()
 }
 
-/// Sends one file in parts, and only those that are missing when it was begun before.
-async fn in_parts(client: &Client, item: &Outgoing, bar: &ProgressBar) -> Result<()> {
-    let file = File::open(&item.source).with_context(|| item.source.display().to_string())?;
-    let before = file.metadata().with_context(|| item.source.display().to_string())?;
-    let cut = Cut::of(before.len());
-    if cut.len == 0 {
-        bail!("{} changed while it was being read; try again", item.source.display());
-    }
-    let attributes = attributes(&before, cut);
-    let mut begun = client.uploads().await?.uploads;
-    begun.retain(|it| it.path == item.path);
-    let upload = match begun.iter().find(|it| it.attributes == attributes) {
-        Some(upload) => upload.clone(),
-        None => client.begin_upload(&UploadRequest { path: item.path.clone(), attributes }).await?,
-    };
-    let missing = missing(&upload, cut);
-    let left: u64 = missing.iter().map(|number| cut.place(*number).1).sum();
-    bar.inc(cut.len - left);
-    bar.reset_eta();
-    let (id, source) = (upload.id.as_str(), item.source.as_path());
-    stream::iter(missing)
-        .map(|number| send_part(client, id, source, number, cut, bar))
-        .buffer_unordered(PARTS_AT_ONCE)
-        .try_collect::<()>()
-        .await
-        .with_context(|| {
-            format!("{} is not in the drive yet; the parts of it that are stored are kept, and the same command goes on", shown(&item.path))
+/// One file that goes in parts.
+struct InParts<'a> {
+    client: &'a Client,
+    item: &'a Outgoing,
+    /// Shared by all files: what may be under way.
+    slots: &'a Semaphore,
+    bar: &'a ProgressBar,
+}
+
+impl InParts<'_> {
+    /// Sends the file, and only the parts that are missing when it was `begun` before.
+    async fn send(&self, begun: &[UploadView]) -> Result<PutReport> {
+        let opened = File::open(&self.item.source).and_then(|file| file.metadata());
+        let before = match opened {
+            Ok(before) if before.is_file() && before.len() > 0 => before,
+            Ok(_) => return Ok(self.left_out(CHANGES.to_owned())),
+            Err(error) => return Ok(self.left_out(unreadable(&error))),
+        };
+        let cut = Cut::of(before.len());
+        let attributes = attributes(&before, cut);
+        let begun = begun.iter().filter(|it| it.path == self.item.path);
+        let upload = match begun.clone().find(|it| it.attributes == attributes) {
+            Some(upload) => upload.clone(),
+            None => {
+                let request = UploadRequest { path: self.item.path.clone(), attributes };
+                self.client.begin_upload(&request).await?
+            }
+        };
+        let id = upload.id.as_str();
+        let missing = missing(&upload, cut);
+        let left: u64 = missing.iter().map(|number| cut.place(*number).1).sum();
+        self.bar.inc(cut.len - left);
+        self.bar.reset_eta();
+        let kept = AtomicBool::new(left < cut.len);
+        let (kept, facts_before) = (&kept, &before);
+        let sent = stream::iter(missing)
+            .map(|number| async move {
+                self.send_part(id, number, cut, facts_before).await?;
+                kept.store(true, Ordering::Relaxed);
+                anyhow::Ok(())
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await;
+        if !fs::metadata(&self.item.source).is_ok_and(|after| is_same(&before, &after)) {
+            self.client.abort_upload(id).await?;
+            return Ok(self.left_out(CHANGES.to_owned()));
+        }
+        sent.with_context(|| {
+            let name = shown(&self.item.path);
+            if kept.load(Ordering::Relaxed) {
+                format!("{name} is not in the drive yet; the parts of it that are stored are kept, and the same command goes on")
+            } else {
+                format!("nothing of {name} is stored")
+            }
         })?;
-    let after = fs::metadata(&item.source).with_context(|| item.source.display().to_string())?;
-    let same = |it: &fs::Metadata| (it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec());
-    if same(&before) != same(&after) {
-        client.abort_upload(id).await?;
-        bail!(
-            "{} changed while it was being read; nothing of it was stored, try again",
-            item.source.display()
-        );
+        let facts = facts(&before);
+        let request = CompleteRequest {
+            parts: (1..=cut.parts()).collect(),
+            modified_ms: Some(facts.modified_ms),
+            executable: facts.executable,
+        };
+        self.client.complete_upload(id, &request).await?;
+        for id in stale(begun, id, unix_milliseconds()) {
+            // What holds them is freed some other time, if not now.
+            let _ = self.client.abort_upload(id).await;
+        }
+        Ok(PutReport { files: 1, bytes: cut.len, ..PutReport::default() })
     }
-    let facts = facts(&before);
-    let request = CompleteRequest {
-        parts: (1..=cut.parts()).collect(),
-        modified_ms: Some(facts.modified_ms),
-        executable: facts.executable,
-    };
-    client.complete_upload(id, &request).await?;
-    for id in stale(&begun, id, unix_milliseconds()) {
-        // What holds them is freed some other time, if not now.
-        let _ = client.abort_upload(id).await;
+
+    async fn send_part(&self, id: &str, number: u32, cut: Cut, before: &fs::Metadata) -> Result<()> {
+        // Never closed, so this cannot fail.
+        let _slot = self.slots.acquire().await.ok();
+        let (first, len) = cut.place(number);
+        let source = &self.item.source;
+        let mut file = tokio::fs::File::open(source).await.with_context(|| source.display().to_string())?;
+        if !is_same(before, &file.metadata().await?) {
+            bail!("{} {CHANGES}", source.display());
+        }
+        file.seek(SeekFrom::Start(first)).await?;
+        let part = Part { file, left: len, bar: self.bar.clone() };
+        self.client.store_part(id, number, len, part).await?;
+        Ok(())
     }
-    Ok(())
+
+    fn left_out(&self, why: String) -> PutReport {
+        let path = self.item.source.display().to_string();
+        PutReport { skipped: vec![Skipped { path, why }], ..PutReport::default() }
+    }
 }
 
 /// Uploads of the same file as it was, which nobody will go on with: of this program, and a day old.
-fn stale<'a>(begun: &'a [UploadView], done: &str, now_ms: u64) -> Vec<&'a str> {
+fn stale<'a>(begun: impl Iterator<Item = &'a UploadView>, done: &str, now_ms: u64) -> Vec<&'a str> {
     let old = i64::try_from(now_ms.saturating_sub(STALE_MS)).unwrap_or(i64::MAX);
     let stale = |it: &&UploadView| it.id != done && it.attributes.contains_key(PART_KEY) && it.begun_ms < old;
-    begun.iter().filter(stale).map(|it| it.id.as_str()).collect()
-}
-
-async fn send_part(
-    client: &Client,
-    id: &str,
-    source: &Path,
-    number: u32,
-    cut: Cut,
-    bar: &ProgressBar,
-) -> Result<()> {
-    let (first, len) = cut.place(number);
-    let mut file = tokio::fs::File::open(source).await.with_context(|| source.display().to_string())?;
-    file.seek(SeekFrom::Start(first)).await?;
-    let part = Part { file, left: len, bar: bar.clone() };
-    client.store_part(id, number, len, part).await?;
-    Ok(())
+    begun.filter(stale).map(|it| it.id.as_str()).collect()
 }
 
 /// So many bytes of a file; fewer are an error.
@@ -337,7 +372,7 @@ mod tests {
             upload("another's", "s3-x", 1),
             upload("recent", PART_KEY, recent),
         ];
-        assert_eq!(stale(&begun, "done", now), ["old"]);
+        assert_eq!(stale(begun.iter(), "done", now), ["old"]);
     }
 
     #[test]

@@ -6,12 +6,13 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use commonhold_client::Client;
 use commonhold_client::types::{FileEntry, FileKind, LIST_MAX};
 use commonhold_format::drive::Name;
 
 use super::plan::{Entry, Facts, Tree};
+use crate::commands::transfer::unreadable;
 
 /// What is known of a file on this machine without reading it.
 pub fn facts(metadata: &std::fs::Metadata) -> Facts {
@@ -28,32 +29,54 @@ pub struct Local {
     /// See there.
     pub tree: Tree,
     /// What is passed over, with the reason.
-    pub skipped: Vec<(PathBuf, String)>,
+    pub skipped: Vec<Passed>,
+    /// Paths below the folder that could not be read: what is at them or below is not known.
+    pub unread: Vec<String>,
 }
 
-/// Walks a folder. Symbolic links, special files and names that no drive takes are passed over.
+/// A file or folder of this machine that is passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// Which.
+    pub path: PathBuf,
+    /// The reason, as a phrase.
+    pub why: String,
+    /// Whether it should have been stored: it could not be read, or its name is refused. Links and special
+    /// files are nothing that a drive keeps.
+    pub failed: bool,
+}
+
+/// Walks a folder. Symbolic links, special files, names that no drive takes and what cannot be read are
+/// passed over.
 ///
 /// # Errors
-/// When a folder cannot be read.
+/// When the folder itself cannot be read.
 pub fn local(root: &Path) -> Result<Local> {
     let mut local = Local::default();
     let mut walk = walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter();
     while let Some(entry) = walk.next() {
-        let entry = entry.map_err(|error| anyhow!("{error}"))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                unread(&mut local, root, &error)?;
+                continue;
+            }
+        };
         let kind = entry.file_type();
         let name = entry.file_name().to_str().map(Name::new);
-        let why = match name {
-            None => Some("its name is not UTF-8".to_owned()),
-            Some(Err(error)) => Some(format!("its name cannot be one in a drive: {}", error.why)),
-            Some(Ok(_)) if kind.is_symlink() => Some("a symbolic link".to_owned()),
-            Some(Ok(_)) if !kind.is_dir() && !kind.is_file() => Some("not a regular file".to_owned()),
+        let special = !kind.is_dir() && !kind.is_file();
+        let passed = match name {
+            _ if kind.is_symlink() => Some(("a symbolic link".to_owned(), false)),
+            _ if special => Some(("not a regular file".to_owned(), false)),
+            None => Some(("its name is not UTF-8".to_owned(), true)),
+            Some(Err(error)) => Some((format!("its name cannot be one in a drive: {}", error.why), true)),
             Some(Ok(_)) => None,
         };
-        if let Some(why) = why {
+        if let Some((why, failed)) = passed {
             if kind.is_dir() {
                 walk.skip_current_dir();
             }
-            local.skipped.push((entry.into_path(), why));
+            local.skipped.push(Passed { path: entry.into_path(), why, failed });
             continue;
         }
         let path = entry.path().strip_prefix(root).context("a path left its folder")?;
@@ -61,11 +84,33 @@ pub fn local(root: &Path) -> Result<Local> {
         let found = if kind.is_dir() {
             Entry::Folder
         } else {
-            Entry::File(facts(&entry.metadata().map_err(|error| anyhow!("{error}"))?))
+            match entry.metadata() {
+                Ok(metadata) => Entry::File(facts(&metadata)),
+                Err(error) => {
+                    unread(&mut local, root, &error)?;
+                    continue;
+                }
+            }
         };
         local.tree.insert(path, found);
     }
     Ok(local)
+}
+
+/// Notes what could not be read. What was removed meanwhile is simply not there.
+fn unread(local: &mut Local, root: &Path, error: &walkdir::Error) -> Result<()> {
+    let path = match error.path() {
+        Some(path) if path != root => path,
+        _ => bail!("{error}"),
+    };
+    let Some(cause) = error.io_error() else { bail!("{error}") };
+    if cause.kind() == std::io::ErrorKind::NotFound {
+        return Ok(());
+    }
+    let below = path.strip_prefix(root).context("a path left its folder")?;
+    local.unread.push(below.to_str().context("a name is not UTF-8")?.to_owned());
+    local.skipped.push(Passed { path: path.to_owned(), why: unreadable(cause), failed: true });
+    Ok(())
 }
 
 /// What is below a folder of the drive, with the times of its folders.
@@ -191,6 +236,8 @@ mod tests {
         let local = local(root.path()).unwrap();
         assert_eq!(local.tree.keys().collect::<Vec<_>>(), ["a", "a/empty", "a/file"]);
         assert!(matches!(local.tree["a/file"], Entry::File(Facts { bytes: 3, executable: false, .. })));
-        assert_eq!(local.skipped.len(), 3);
+        let mut failed: Vec<bool> = local.skipped.iter().map(|it| it.failed).collect();
+        failed.sort_unstable();
+        assert_eq!(failed, [false, true, true], "a link is no failure: {:?}", local.skipped);
     }
 }
