@@ -5,6 +5,7 @@ mod drive;
 mod notes;
 mod plugins;
 mod s3;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -30,8 +31,10 @@ use self::notes::view_ledger;
 use crate::advice::{self, Side};
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
+use crate::directory::Directory;
 use crate::link::Link;
 use crate::links::Links;
+use crate::metrics::Interfaces;
 use crate::money::{Purse, Signed};
 use crate::owner::{Owner, Stood};
 use crate::plugins::Plugins;
@@ -77,6 +80,12 @@ pub struct Api {
     pub plugins: Arc<Plugins>,
     /// How fast chunks go.
     pub link: Arc<Link>,
+    /// Other nodes, found by walking the DHT.
+    pub directory: Directory,
+    /// What each interface has answered.
+    pub interfaces: Interfaces,
+    /// The metrics that were shown last, and when.
+    pub shown: tokio::sync::Mutex<Option<(Instant, String)>>,
     /// Since when.
     pub started: Instant,
     /// When a silent holder counts as gone.
@@ -343,7 +352,8 @@ impl Api {
         let mut drive_status = None;
         if let Some((owner, drive)) = self.owner_half() {
             let (agent, absent) = (owner.clone(), self.absent_after_seconds);
-            let (degraded_segments, segments) = blocking(move || agent.redundancy(absent)).await?;
+            let redundancy = blocking(move || agent.redundancy(absent)).await?;
+            let (degraded_segments, segments) = (redundancy.degraded(), redundancy.segments());
             standings = owner.audited().iter().filter_map(|(node, stood)| standing(node, stood)).collect();
             let bad =
                 standings.iter().filter(|it: &&types::ProviderStanding| it.state != State::Good.as_str());

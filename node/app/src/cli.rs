@@ -17,6 +17,13 @@ pub struct Cli {
     /// Print one JSON document instead of lines for people.
     #[arg(long, global = true)]
     pub json: bool,
+    /// How log lines are written to standard error: text or json. Without it, what the configuration says.
+    #[arg(long, global = true, env = "COMMONHOLD_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<crate::config::LogFormat>,
+    /// Which log lines: a level (error, warn, info, debug, trace), or directives like
+    /// "warn,commonhold_net=debug". Without it, what the configuration says.
+    #[arg(long, global = true, env = "COMMONHOLD_LOG", value_name = "FILTER", value_parser = crate::logs::filter)]
+    pub log: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

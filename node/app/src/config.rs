@@ -4,6 +4,7 @@
 //! or address never gets further than [`Config::load`]. Not here: keys and tokens, which have
 //! files of their own (see [`crate::datadir`]).
 
+mod logging;
 mod serving;
 
 use std::fmt;
@@ -39,9 +40,14 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// Files for programs that speak S3.
     pub s3: S3Config,
+    /// What those need who watch the node.
+    pub metrics: MetricsConfig,
+    /// Log lines.
+    pub log: LogConfig,
 }
 
-pub use self::serving::{GatewayConfig, S3Config};
+pub use self::logging::{LogConfig, LogFormat, LogLevel};
+pub use self::serving::{GatewayConfig, MetricsConfig, S3Config};
 
 /// Table `[network]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -334,7 +340,7 @@ impl Config {
             let quoted: Vec<String> = addresses.iter().map(|address| format!("{:?}", address.0)).collect();
             format!("[{}]", quoted.join(", "))
         };
-        let Self { network, api, store, provider, owner, ledger, journal, gateway, s3 } = self;
+        let Self { network, api, store, provider, owner, ledger, journal, gateway, s3, metrics, log } = self;
         format!(
             r#"# Configuration of a Commonhold node. Every key may be left out; its default then holds.
 # Sizes: "500 GiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB). Durations: "24 h" (s, min, h, d).
@@ -426,6 +432,19 @@ trust_proxy = {trust_proxy}
 # that speak S3. Make keys with `commonhold s3 key new`.
 {s3_listen}
 
+[metrics]
+# /healthz, /readyz and /metrics are on the local API's address, without its token. Serve these three on this
+# address, too: everybody who reaches it learns how the node is, and nothing of any file.
+{metrics_listen}
+# Names, beside addresses and localhost, by which that may be asked.
+names = {metrics_names:?}
+
+[log]
+# Log lines go to standard error: "text" for people, or "json", one document in each line.
+format = "{log_format}"
+# From which level on: "error", "warn", "info", "debug", "trace".
+level = "{log_level}"
+
 [ledger]
 # Serve this node's ledger to everybody, as tiles over HTTP (c2sp.org/tlog-tiles), on this address. It
 # names the parties of contracts, sizes, times and amounts; no file and no name.
@@ -489,6 +508,13 @@ size = "{journal_size}"
                 Some(address) => format!("listen = \"{}\"", address.0),
                 None => "# listen = \"127.0.0.1:4782\"".to_owned(),
             },
+            metrics_listen = match &metrics.listen {
+                Some(address) => format!("listen = \"{address}\""),
+                None => "# listen = \"0.0.0.0:4783\"".to_owned(),
+            },
+            metrics_names = metrics.names,
+            log_format = log.format,
+            log_level = log.level,
             ledger_listen = match &ledger.listen {
                 Some(address) => format!("listen = \"{address}\""),
                 None => "# listen = \"0.0.0.0:4781\"".to_owned(),
@@ -776,6 +802,9 @@ mod tests {
             ("[provider]\nenabled = true\ndisk = \"1 KiB\"\n", "line 3", "16 MiB"),
             ("[journal]\nsize = \"64 KiB\"\n", "line 2", "1 MiB"),
             ("[journal]\nkeep = \"0 d\"\n", "line 2", "24 h"),
+            ("[log]\nformat = \"xml\"\n", "line 2", "json"),
+            ("[log]\nlevel = \"loud\"\n", "line 2", "trace"),
+            ("[metrics]\nlisten = 4783\n", "line 2", "socket address"),
             ("[provider]\nregion = \"de\"\n", "line 2", "two capital letters"),
             ("[provider]\npolicy_trust_max_microcredits = -1\n", "line 2", "u64"),
         ];

@@ -34,6 +34,8 @@ pub struct Link {
     /// From others.
     pub download: Bucket,
     counted: Mutex<Counted>,
+    /// Bytes that were sent and have come since the start.
+    ever: [AtomicU64; 2],
     hedges: AtomicU64,
     /// One writer at a time.
     file: Mutex<PathBuf>,
@@ -47,6 +49,7 @@ impl Link {
             upload: Bucket::default(),
             download: Bucket::default(),
             counted: Mutex::new(Counted::read(&file)),
+            ever: Default::default(),
             hedges: AtomicU64::new(0),
             file: Mutex::new(file),
             changed: Notify::new(),
@@ -60,14 +63,21 @@ impl Link {
 
     /// So many bytes of a chunk were sent.
     pub fn sent(&self, bytes: usize) {
+        self.ever[0].fetch_add(bytes as u64, Ordering::Relaxed);
         let day = day(unix_seconds());
         self.counted().add(&day, bytes as u64, 0);
     }
 
     /// So many bytes of a chunk have come.
     pub fn received(&self, bytes: usize) {
+        self.ever[1].fetch_add(bytes as u64, Ordering::Relaxed);
         let day = day(unix_seconds());
         self.counted().add(&day, 0, bytes as u64);
+    }
+
+    /// Bytes of chunks that were sent and have come, since the start.
+    pub fn since_start(&self) -> (u64, u64) {
+        (self.ever[0].load(Ordering::Relaxed), self.ever[1].load(Ordering::Relaxed))
     }
 
     /// One more chunk is asked for because others are slow.

@@ -21,7 +21,9 @@ mod hourly;
 mod journal;
 mod link;
 mod links;
+mod logs;
 mod loss;
+mod metrics;
 mod money;
 mod node;
 mod owner;
@@ -45,7 +47,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    start_log();
+    let json = logs::start(&cli);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("commonhold: {}", sentence(&error));
+            logs::last_words(json, &sentence(&error));
             ExitCode::FAILURE
         }
     }
@@ -75,13 +77,4 @@ fn sentence(error: &anyhow::Error) -> String {
         }
     }
     parts.join(": ")
-}
-
-/// Log lines go to standard error; `COMMONHOLD_LOG` chooses them (default: warnings).
-fn start_log() {
-    // s3s calls every refused request an error, even one for a key that is not there.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("COMMONHOLD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,libp2p_kad=error,s3s=off"));
-    let plain = !std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!plain).init();
 }

@@ -38,6 +38,7 @@ use crate::link::Link;
 use crate::links::Links;
 use crate::links::blocked::Blocked;
 use crate::links::revoked::Revoked;
+use crate::metrics::Interfaces;
 use crate::money::Purse;
 use crate::owner::{Owner, custody};
 use crate::plugins::{self, Plugins};
@@ -238,6 +239,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         ended: Arc::default(),
         witness: witness.clone(),
         verdicts,
+        served: Default::default(),
         reports: config.owner.enabled.then_some(reports),
     });
     let mut tasks = tokio::task::JoinSet::new();
@@ -250,6 +252,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         let witness = witness.clone();
         async move { witness.run().await }
     });
+    let interfaces = Interfaces::default();
     let ledger_url = match config.ledger.listen {
         Some(address) => {
             let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
@@ -260,7 +263,12 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             })?;
             let url = format!("http://{}", listener.local_addr()?);
             let pages = Arc::new(Pages(ledger.clone()));
-            tasks.spawn(commonhold_gateway::serve_ledger(listener, pages, std::future::pending()));
+            tasks.spawn(commonhold_gateway::serve_ledger(
+                listener,
+                pages,
+                interfaces.ledger.clone(),
+                std::future::pending(),
+            ));
             Some(url)
         }
         None => None,
@@ -325,7 +333,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
             tasks.spawn(async move { opening.opened().await });
         }
     }
-    tasks.spawn(search(directory));
+    tasks.spawn(search(directory.clone()));
 
     let url = format!("http://{}", listener.local_addr()?);
     let token = Token::new(std::fs::read_to_string(places.token())?.trim_end().to_owned());
@@ -343,6 +351,9 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         purse,
         plugins: plugins.clone(),
         link: link.clone(),
+        directory,
+        interfaces: interfaces.clone(),
+        shown: Default::default(),
         started: Instant::now(),
         absent_after_seconds: config.owner.absent_after.0,
         keep_removed_seconds: config.owner.keep_removed.0,
@@ -356,7 +367,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
     let _announced = Announced(places.api_url());
     println!("ready: {url}");
     tracing::info!(node = %net.node(), %url, "ready");
-    let served = commonhold_gateway::serve(listener, token, api, stop).await;
+    let served = commonhold_gateway::serve(listener, token, api, interfaces.api, stop).await;
     tasks.shutdown().await;
     if config.owner.enabled
         && let Some((_, drive)) = owner.get()

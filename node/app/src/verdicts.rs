@@ -42,6 +42,8 @@ struct State {
     budgets: Hourly<ContractId>,
     /// By day since 1970: audits by outcome.
     days: BTreeMap<u64, [u64; 5]>,
+    /// Audits by outcome, all of them.
+    totals: [u64; 5],
     /// The last audit that was not passed, and who says so.
     failed: Option<(PartyId, AuditRecord)>,
 }
@@ -52,6 +54,7 @@ impl Default for State {
             courses: HashMap::new(),
             budgets: Hourly::new(RESULTS_PER_HOUR_MAX),
             days: BTreeMap::new(),
+            totals: [0; 5],
             failed: None,
         }
     }
@@ -202,6 +205,11 @@ impl Verdicts {
         })
     }
 
+    /// Audits that owners told of: passed, wrong bytes, no answer, offline, quarantined.
+    pub fn totals(&self) -> [u64; 5] {
+        self.state().totals
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Each field is replaced whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -212,6 +220,7 @@ impl State {
     fn enter(&mut self, owner: PartyId, course: AuditCourse, record: AuditRecord) {
         let counts = self.days.entry(record.time / DAY_SECONDS).or_default();
         counts[column(record.outcome)] += 1;
+        self.totals[column(record.outcome)] += 1;
         while self.days.len() as u64 > DAYS + 1 {
             self.days.pop_first();
         }
@@ -222,7 +231,8 @@ impl State {
     }
 }
 
-fn column(outcome: AuditOutcome) -> usize {
+/// Where an outcome is counted: passed, wrong bytes, no answer, offline, quarantined.
+pub fn column(outcome: AuditOutcome) -> usize {
     match outcome {
         AuditOutcome::Passed => 0,
         AuditOutcome::WrongBytes => 1,

@@ -18,6 +18,7 @@ use tokio::io::AsyncRead;
 use crate::drive::DriveApi;
 use crate::files::links::ReadLinkApi;
 use crate::files::s3_keys::S3KeyApi;
+use crate::health::HealthApi;
 use crate::plugins::PluginApi;
 
 /// A tar stream on its way in or out.
@@ -31,7 +32,7 @@ pub type ArchiveReader = Pin<Box<dyn AsyncRead + Send>>;
 /// `put`, `audit`, `repair`, `acknowledge` and `trust`, once begun, are polled to their end even when
 /// their client has gone away, except when the node stops; the futures of the others may be
 /// dropped at any await.
-pub trait NodeApi: PluginApi + DriveApi + ReadLinkApi + S3KeyApi {
+pub trait NodeApi: PluginApi + DriveApi + ReadLinkApi + S3KeyApi + HealthApi {
     /// `GET /v1/status`.
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiFault>>;
 

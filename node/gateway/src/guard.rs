@@ -1,7 +1,7 @@
 //! Who may call: the first thing that sees a request, before any route.
 //!
 //! Invariant: a request passes only with the right token or a ticket in its place (the web app's own
-//! files need neither), a Host that is this machine, and no Origin or this API's own. Host defeats DNS rebinding, Origin and Sec-Fetch-Site other sites'
+//! files and what watches the node need neither), a Host that is this machine, and no Origin or this API's own. Host defeats DNS rebinding, Origin and Sec-Fetch-Site other sites'
 //! pages, the token everybody else on the machine. Refusals do not say which routes exist. Not
 //! here: bounds on connections and time (server, connection).
 
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::api::ApiFault;
 use crate::files::tickets;
 use crate::upload::{Drain, Draining};
-use crate::web;
+use crate::{health, web};
 
 /// Shortest token that is ever accepted, bytes: 128 bits as hexadecimal digits. A node's own
 /// tokens have 64 digits; the floor makes an empty or truncated token file let nobody in.
@@ -76,8 +76,11 @@ impl Gate {
         if !web::is_visit(request) {
             foreign(headers, host)?;
         }
-        // A ticket is worth as much as the token, for one file; the web app's own files are no secret.
-        if tickets::shows_one(request) || web::is_for_app(request) { Ok(()) } else { self.token(headers) }
+        // A ticket is worth as much as the token, for one file; the web app's own files are no secret, and
+        // neither is whether the node is well.
+        let is_open =
+            tickets::shows_one(request) || web::is_for_app(request) || health::needs_no_token(request);
+        if is_open { Ok(()) } else { self.token(headers) }
     }
 
     /// The Host header, if it names this machine and port.
@@ -105,7 +108,7 @@ impl Gate {
 }
 
 /// Refuses what a browser sends for another site's page. A program sends neither header.
-fn foreign(headers: &HeaderMap, host: &str) -> Result<(), ApiFault> {
+pub(crate) fn foreign(headers: &HeaderMap, host: &str) -> Result<(), ApiFault> {
     let refused = || ApiFault::new("foreign_origin", "this API does not answer the pages of other sites");
     if let Some(origin) = only(headers, &ORIGIN).map_err(|_| refused())? {
         let own = origin.strip_prefix("http://").is_some_and(|origin| origin.eq_ignore_ascii_case(host));
@@ -118,7 +121,7 @@ fn foreign(headers: &HeaderMap, host: &str) -> Result<(), ApiFault> {
 }
 
 /// The text of a header that may stand once at most.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter();
     let first = values.next().map(HeaderValue::to_str).transpose().map_err(|_| ())?;
     if values.next().is_some() { Err(()) } else { Ok(first) }

@@ -9,9 +9,11 @@
 
 mod api;
 mod connection;
+mod counts;
 mod drive;
 mod files;
 mod guard;
+mod health;
 mod places;
 mod plugins;
 mod routes;
@@ -23,10 +25,12 @@ mod upload;
 mod web;
 
 pub use api::{ApiFault, ArchiveReader, NodeApi};
+pub use counts::RequestCounts;
 pub use drive::{Answer, DriveApi, NewFile, OnlyIf, OpenFile, RemovedTo, Replaced};
 pub use files::links::ReadLinkApi;
 pub use files::s3_keys::S3KeyApi;
 pub use guard::Token;
+pub use health::{HealthApi, serve_health};
 pub use plugins::{Install, Named, PluginApi, Settings};
 pub use s3::{S3Keys, S3Options, serve_s3};
 pub use server::serve;

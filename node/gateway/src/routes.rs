@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{ApiFault, ArchiveReader, NodeApi};
 use crate::files::tickets::Tickets;
 use crate::upload::{self, STALL_MAX};
-use crate::{files, plugins, web};
+use crate::{files, health, plugins, web};
 
 /// Calls that change something and run at the same time; they outlive their connections, so the
 /// bound on connections does not bound them.
@@ -114,6 +114,7 @@ pub(crate) fn router(calls: Arc<Calls>) -> Router {
         .route("/v1/contracts", get(contracts))
         .route("/v1/contracts/{contract}/inventory", get(inventory))
         .route("/v1/ledger", get(ledger))
+        .merge(health::router())
         .merge(files::router())
         .merge(plugins::router())
         .merge(web::router())

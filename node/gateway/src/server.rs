@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::NodeApi;
 use crate::connection::Connection;
+use crate::counts::RequestCounts;
 use crate::files::tickets::Tickets;
 use crate::guard::{Gate, Token, guard};
 use crate::places::{Places, network};
@@ -51,7 +52,8 @@ const DROP_TIME_MAX: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the local API on `listener` until `shutdown` completes; then idle connections end at
-/// once, calls get five seconds, and what still runs is dropped. spec/api.md describes the API.
+/// once, calls get five seconds, and what still runs is dropped. `counts` learns of every answer.
+/// spec/api.md describes the API.
 ///
 /// # Errors
 /// When `listener` is not on a loopback address, or the token is shorter than 32 bytes or not
@@ -60,6 +62,7 @@ pub async fn serve(
     listener: TcpListener,
     token: Token,
     api: Arc<dyn NodeApi>,
+    counts: Arc<RequestCounts>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
@@ -73,7 +76,7 @@ pub async fn serve(
         return invalid("the API token is too short or has characters that no header can carry".into());
     }
     let gate = Arc::new(Gate { token, port: address.port() });
-    let doors = Doors::default();
+    let doors = Doors::default().counting(counts);
     let calls = Calls {
         api,
         places: Arc::new(Semaphore::new(CHANGES_MAX)),
@@ -116,6 +119,7 @@ pub(crate) struct Caller {
 #[derive(Default)]
 pub(crate) struct Doors {
     bounds: Bounds,
+    counts: Arc<RequestCounts>,
     /// Everything that runs for a client.
     running: TaskTracker,
     /// Drops it.
@@ -128,9 +132,14 @@ impl Doors {
         Self { bounds, ..Self::default() }
     }
 
+    /// With counts that others read.
+    pub(crate) fn counting(self, counts: Arc<RequestCounts>) -> Self {
+        Self { counts, ..self }
+    }
+
     /// Serves `app` until `shutdown` completes, then ends as [`serve`] says.
     pub(crate) async fn open(self, listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) {
-        let Self { bounds, running, stop } = self;
+        let Self { bounds, counts, running, stop } = self;
         // Dropping this future ends everything, too: nothing of it outlives it by more than the
         // bounded drains.
         let _stop_on_drop = stop.clone().drop_guard();
@@ -157,9 +166,11 @@ impl Doors {
                     };
                     let caller = Caller { ip: peer.ip(), end: stop.child_token() };
                     let end = caller.end.clone();
-                    let connection = converse(stream, app.clone(), caller, bounds.stall, stopping.clone());
+                    let open = counts.open();
+                    let connection =
+                        converse(stream, app.clone(), caller, bounds.stall, counts.clone(), stopping.clone());
                     running.spawn(async move {
-                        let _places = (place, own_place);
+                        let _places = (place, own_place, open);
                         tokio::select! {
                             () = connection => {}
                             () = end.cancelled() => {}
@@ -190,6 +201,7 @@ async fn converse(
     app: Router,
     caller: Caller,
     stall: Duration,
+    counts: Arc<RequestCounts>,
     stopping: CancellationToken,
 ) {
     // Small answers should not wait for more to come; a failure costs milliseconds.
@@ -197,7 +209,14 @@ async fn converse(
     let app = TowerToHyperService::new(app);
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(caller.clone());
-        app.call(request)
+        let (answered, counts) = (app.call(request), counts.clone());
+        async move {
+            let answered = answered.await;
+            if let Ok(response) = &answered {
+                counts.note(response.status());
+            }
+            answered
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -17,6 +17,7 @@ use commonhold_format::log::TileId;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 
+use crate::counts::RequestCounts;
 use crate::server::Doors;
 
 /// What a ledger shows to everybody.
@@ -34,13 +35,14 @@ type Pages = State<Arc<dyn LedgerPages>>;
 pub async fn serve_ledger(
     listener: TcpListener,
     pages: Arc<dyn LedgerPages>,
+    counts: Arc<RequestCounts>,
     shutdown: impl Future<Output = ()>,
 ) {
     let app = Router::new()
         .route("/checkpoint", get(checkpoint))
         .route("/tile/{*path}", get(tile))
         .with_state(pages);
-    Doors::default().open(listener, app, shutdown).await;
+    Doors::default().counting(counts).open(listener, app, shutdown).await;
 }
 
 async fn checkpoint(State(pages): Pages) -> Response {

@@ -165,12 +165,19 @@ async fn old_http_is_refused_because_its_answers_have_no_end() {
 async fn serve_refuses_what_would_not_be_safe() {
     let nowhere = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
     for token in ["", "short", &" ".repeat(64)] {
-        let served =
-            serve(nowhere().await, Token::new(token.into()), Arc::new(Fake::default()), async {}).await;
+        let served = serve(
+            nowhere().await,
+            Token::new(token.into()),
+            Arc::new(Fake::default()),
+            Arc::default(),
+            async {},
+        )
+        .await;
         assert_eq!(served.unwrap_err().kind(), std::io::ErrorKind::InvalidInput, "{token:?}");
     }
     let open = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let served = serve(open, Token::new(TOKEN.into()), Arc::new(Fake::default()), async {}).await;
+    let served =
+        serve(open, Token::new(TOKEN.into()), Arc::new(Fake::default()), Arc::default(), async {}).await;
     assert_eq!(served.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
 }
 

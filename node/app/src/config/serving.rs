@@ -1,4 +1,5 @@
-//! What a node serves beside the local API: links to everybody, S3 to the programs of its owner.
+//! What a node serves beside the local API: links to everybody, S3 to the programs of its owner, and whether it
+//! is well to what watches it.
 
 use std::net::SocketAddr;
 
@@ -64,6 +65,17 @@ impl GatewayConfig {
             (None, None) => "http://127.0.0.1:4780".to_owned(),
         }
     }
+}
+
+/// Table `[metrics]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Where `/healthz`, `/readyz` and `/metrics` are served beside the local API's address; nowhere without
+    /// it. Port 0 takes any free port.
+    pub listen: Option<SocketAddr>,
+    /// Names, beside addresses and `localhost`, by which that may be asked.
+    pub names: Vec<String>,
 }
 
 /// Table `[s3]`.

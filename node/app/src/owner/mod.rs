@@ -138,6 +138,8 @@ pub struct Owner {
     /// When a receipt was last signed because the provider asked for one.
     settled: Mutex<HashMap<ContractId, Instant>>,
     repairing: tokio::sync::Mutex<()>,
+    /// Segments that the repair that runs has still to do, chunks that were made again, and their bytes.
+    repairs: [AtomicU64; 3],
     forgotten: AtomicU64,
     paces: Paces,
     /// Providers that had too much to do get one chunk at a time.
@@ -179,6 +181,7 @@ impl Owner {
             ceiling: Mutex::default(),
             settled: Mutex::default(),
             repairing: tokio::sync::Mutex::default(),
+            repairs: Default::default(),
             forgotten: AtomicU64::new(0),
             paces: Paces::default(),
             queues: Queues::default(),
@@ -233,6 +236,11 @@ impl Owner {
     /// How a provider stands with this owner.
     pub fn standing(&self, node: &NodeId) -> Standing {
         self.records().standing(node)
+    }
+
+    /// Audits by outcome: passed, wrong bytes, no answer, offline, quarantined.
+    pub fn audit_totals(&self) -> [u64; 5] {
+        self.records().totals()
     }
 
     /// Everybody who was audited, with the audit that led to the standing.

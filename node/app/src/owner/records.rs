@@ -12,6 +12,8 @@ use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use commonhold_format::note::SignedNote;
 use commonhold_format::statement::{AuditIntent, AuditOutcome, AuditRecord, Statement};
 
+use crate::verdicts::column;
+
 /// How a provider stands, and the audit that led there.
 #[derive(Debug, Clone)]
 pub struct Stood {
@@ -30,6 +32,7 @@ pub struct Stood {
 pub struct Records {
     standings: HashMap<NodeId, Stood>,
     courses: HashMap<ContractId, AuditCourse>,
+    totals: [u64; 5],
 }
 
 impl Records {
@@ -66,6 +69,7 @@ impl Records {
             // Standings count what was recorded, as they did when it was.
             tracing::error!(%node, %fault, "an audit's record does not follow the one before it");
         }
+        self.totals[column(record.outcome)] += 1;
         let before = self.standings.get(&node);
         let (standing, reason) =
             before.map(|it| it.standing).unwrap_or_default().record(record.outcome, record.time);
@@ -75,6 +79,11 @@ impl Records {
         };
         self.standings.insert(node, Stood { standing, reason, last: record.clone(), failed });
         reason
+    }
+
+    /// Audits by outcome: passed, wrong bytes, no answer, offline, quarantined.
+    pub fn totals(&self) -> [u64; 5] {
+        self.totals
     }
 
     /// How a provider stands; in good standing when it was never audited.

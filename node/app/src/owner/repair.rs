@@ -5,6 +5,7 @@
 //! (engine decides from what is passed in).
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +52,31 @@ pub struct Repaired {
     pub lost: u64,
 }
 
+/// Segments by how they stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Redundancy {
+    /// With all their chunks.
+    pub complete: u64,
+    /// Lacking some, with more than a quarter of the parity.
+    pub missing: u64,
+    /// With a quarter of the parity or less.
+    pub at_risk: u64,
+    /// With fewer than k chunks.
+    pub lost: u64,
+}
+
+impl Redundancy {
+    /// Those that lack a chunk.
+    pub fn degraded(&self) -> u64 {
+        self.missing + self.at_risk + self.lost
+    }
+
+    /// All.
+    pub fn segments(&self) -> u64 {
+        self.complete + self.degraded()
+    }
+}
+
 impl Owner {
     /// How each chunk of a segment stands: the best of its holders.
     fn views(&self, segment: &Segment) -> Vec<HolderView> {
@@ -70,17 +96,29 @@ impl Owner {
             .collect()
     }
 
-    /// Segments that lack at least one chunk at present, and all segments.
-    pub fn redundancy(&self, absent_after_seconds: u64) -> (u64, u64) {
+    /// How all segments stand at present.
+    pub fn redundancy(&self, absent_after_seconds: u64) -> Redundancy {
         let now = unix_seconds();
-        let segments = self.store.segments();
-        let degraded = segments
-            .iter()
-            .filter(|segment| {
-                !durability::missing(segment.code, &self.views(segment), absent_after_seconds, now).is_empty()
-            })
-            .count();
-        (degraded as u64, segments.len() as u64)
+        let mut found = Redundancy::default();
+        for segment in self.store.segments() {
+            let views = self.views(&segment);
+            let missing = durability::missing(segment.code, &views, absent_after_seconds, now).len();
+            let alive = usize::from(segment.code.n()).saturating_sub(missing);
+            *match durability::assess(segment.code, u8::try_from(alive).unwrap_or(0)) {
+                Health::Full => &mut found.complete,
+                Health::Degraded => &mut found.missing,
+                Health::Urgent => &mut found.at_risk,
+                Health::Lost => &mut found.lost,
+            } += 1;
+        }
+        found
+    }
+
+    /// Segments that the repair that runs has still to do; chunks that were made again since the start, and
+    /// their bytes.
+    pub fn repairs(&self) -> (u64, u64, u64) {
+        let [queue, chunks, bytes] = self.repairs.each_ref().map(|it| it.load(Ordering::Relaxed));
+        (queue, chunks, bytes)
     }
 
     /// Whether a segment is not in this node's book: another device of this owner put it.
@@ -140,6 +178,7 @@ impl Owner {
         let count = |missing: &[u8], segment: &Segment| segment.code.n() - missing.len() as u8;
         // Most urgent first.
         ailing.sort_by_key(|(segment, missing)| count(missing, segment).saturating_sub(segment.code.k()));
+        self.repairs[0].store(ailing.len() as u64, Ordering::Relaxed);
         let mut waiting = ailing.into_iter();
         let heal = |(segment, missing): (Segment, Vec<u8>)| async move {
             let alive = segment.code.n() - missing.len() as u8;
@@ -150,8 +189,11 @@ impl Owner {
         let mut running: FuturesUnordered<_> = waiting.by_ref().take(PARALLEL).map(heal).collect();
         while let Some((segment, missing, health, healed)) = running.next().await {
             running.extend(waiting.next().map(heal));
+            self.repairs[0].fetch_sub(1, Ordering::Relaxed);
             match healed {
                 Ok(rebuilt) => {
+                    self.repairs[1].fetch_add(rebuilt, Ordering::Relaxed);
+                    self.repairs[2].fetch_add(rebuilt * segment.chunk_len() as u64, Ordering::Relaxed);
                     report.rebuilt_chunks += rebuilt;
                     report.rebuilt_bytes += rebuilt * segment.chunk_len() as u64;
                     report.repaired_segments += u64::from(rebuilt > 0);

@@ -10,6 +10,7 @@ mod chunks;
 mod journaled;
 mod probing;
 mod quoting;
+pub mod served;
 mod settling;
 
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ use crate::witness::Witness;
 
 pub use probing::Probing;
 pub use quoting::Quoter;
+pub use served::Served;
 
 /// Connected nodes that are asked at once whom they act for.
 const INTRODUCED_MAX: usize = 64;
@@ -101,6 +103,8 @@ pub struct Provider {
     pub ended: Arc<Ended>,
     /// Heads of ledgers.
     pub witness: Arc<Witness>,
+    /// What was asked of it.
+    pub served: Served,
     /// What owners found when they audited this node.
     pub verdicts: Verdicts,
     /// Where reports of other providers about this owner's chunks go, if files are kept through
@@ -147,7 +151,10 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Provider {
     /// Answers one request of the peer `from`.
     pub async fn answer(&self, from: NodeId, request: Request) -> Response {
-        match self.serve(from, request).await {
+        let kind = Served::kind(&request);
+        let served = self.serve(from, request).await;
+        self.served.note(kind, served.is_ok());
+        match served {
             Ok(response) => response,
             Err(Refused(reason, message)) => {
                 tracing::debug!(peer = %from, ?reason, message, "refused a request");

@@ -41,6 +41,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
+use crate::counts::RequestCounts;
 use crate::drive::{DriveApi, RemovedTo, Replaced};
 use crate::server::Doors;
 
@@ -55,12 +56,14 @@ pub trait S3Keys: Send + Sync + 'static {
 pub struct S3Options {
     /// The region that buckets are said to be in. Requests that are signed for another one are taken, too.
     pub region: String,
+    /// Learns of every answer.
+    pub counts: Arc<RequestCounts>,
 }
 
 impl Default for S3Options {
     /// `us-east-1`, which clients assume.
     fn default() -> Self {
-        Self { region: "us-east-1".to_owned() }
+        Self { region: "us-east-1".to_owned(), counts: Arc::default() }
     }
 }
 
@@ -73,6 +76,7 @@ pub async fn serve_s3(
     options: S3Options,
     shutdown: impl Future<Output = ()>,
 ) {
+    let counts = options.counts.clone();
     let bridge = Bridge {
         drive,
         options,
@@ -80,7 +84,7 @@ pub async fn serve_s3(
         hasher: RandomState::new(),
         sums: multipart::PartSums::default(),
     };
-    Doors::default().open(listener, door::router(bridge, keys), shutdown).await;
+    Doors::default().counting(counts).open(listener, door::router(bridge, keys), shutdown).await;
 }
 
 /// Tasks of one request that run at the same time: the drive commits many changes together.

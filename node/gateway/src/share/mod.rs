@@ -19,6 +19,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 
 use crate::api::ArchiveReader;
+use crate::counts::RequestCounts;
 use crate::drive::Answer;
 use crate::server::Doors;
 
@@ -49,8 +50,9 @@ pub async fn serve_links(
     listener: TcpListener,
     links: Arc<dyn LinkApi>,
     budgets: Budgets,
+    counts: Arc<RequestCounts>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let doors = Doors::bounded(client::bounds(&budgets));
+    let doors = Doors::bounded(client::bounds(&budgets)).counting(counts);
     doors.open(listener, routes::router(links, budgets), shutdown).await;
 }

@@ -17,8 +17,8 @@ use commonhold_client::Client;
 use commonhold_client::types::*;
 use commonhold_format::ids::{ContractId, NodeId, PartyId};
 use commonhold_gateway::{
-    ApiFault, ArchiveReader, DriveApi, Install, Named, NodeApi, PluginApi, ReadLinkApi, RemovedTo, S3KeyApi,
-    Settings, Token, serve,
+    ApiFault, ArchiveReader, DriveApi, HealthApi, Install, Named, NodeApi, PluginApi, ReadLinkApi, RemovedTo,
+    S3KeyApi, Settings, Token, serve,
 };
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -50,6 +50,8 @@ pub struct Fake {
     pub release: Notify,
     /// What it says of itself instead of next to nothing.
     pub says: Mutex<Says>,
+    /// Why it is not ready.
+    pub obstacles: Mutex<Vec<String>>,
 }
 
 /// What a node that is shown to people says of itself.
@@ -368,6 +370,16 @@ impl ReadLinkApi for Fake {
     }
 }
 
+impl HealthApi for Fake {
+    fn obstacles(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(async { self.obstacles.lock().unwrap().clone() })
+    }
+
+    fn metrics(&self) -> BoxFuture<'_, Result<String, ApiFault>> {
+        Box::pin(async { Ok("# EOF\n".to_owned()) })
+    }
+}
+
 impl PluginApi for Fake {
     fn plugins(&self) -> BoxFuture<'_, Result<PluginsView, ApiFault>> {
         self.called("plugins");
@@ -431,9 +443,10 @@ impl Node {
     pub async fn start_on(listener: TcpListener, fake: Arc<Fake>) -> Self {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(listener, Token::new(TOKEN.into()), fake.clone(), async {
-            let _ = stopped.await;
-        }));
+        let served =
+            tokio::spawn(serve(listener, Token::new(TOKEN.into()), fake.clone(), Arc::default(), async {
+                let _ = stopped.await;
+            }));
         let client = Client::new(&format!("http://{address}"), TOKEN).unwrap();
         Self { fake, address, client, stop: Some(stop), served }
     }

@@ -175,7 +175,7 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve_links(listener, vault, budgets, async {
+        let task = tokio::spawn(serve_links(listener, vault, budgets, Arc::default(), async {
             let _ = stopped.await;
         }));
         Self { address, stop: Some(stop), task }
