@@ -13,6 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use common::{Devnet, Node, PROGRAM, api_of, noise, signal, until};
 use commonhold_format::link::LinkRecord;
+use commonhold_format::segment::Segment;
 use serde_json::Value;
 
 fn devnet(temp: &Path) -> Devnet {
@@ -287,7 +288,7 @@ fn answer(host: &str, path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_node_that_keeps_no_files_serves_links_of_others() {
+fn attack_22_and_42_a_node_that_keeps_no_files_serves_links_of_others_and_nothing_else() {
     let temp = tempfile::tempdir().unwrap();
     let net = devnet(temp.path());
     let file = temp.path().join("film");
@@ -337,6 +338,23 @@ fn a_node_that_keeps_no_files_serves_links_of_others() {
     let record = asked(&format!("/s/{id}/record"));
     assert_eq!(LinkRecord::decode(&record).unwrap().id.to_string(), id);
 
+    // Segments are given out that the link covers, and no others (attack 42).
+    let ask = |segment: &Segment| {
+        let body = minicbor::to_vec(segment).unwrap();
+        let mut stream = std::net::TcpStream::connect(host).unwrap();
+        let head = format!("POST /s/{id}/segment HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        write!(stream, "{head}Content-Length: {}\r\n\r\n", body.len()).unwrap();
+        stream.write_all(&body).unwrap();
+        let mut answer = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..12]).into_owned()
+    };
+    let own = LinkRecord::decode(&record).unwrap().open.unwrap().place.segment;
+    assert_eq!(ask(&own), "HTTP/1.1 200");
+    let mut foreign = own.clone();
+    foreign.chunks[0].0[0] ^= 1;
+    assert_eq!(ask(&foreign), "HTTP/1.1 403");
+
     // Its operator blocks the link: nobody is given anything of it here, until that is taken back.
     node.ok(&["gateway", "block", &link, "--remark", "a notice"]);
     until("the link is blocked", || answer(host, &format!("/s/{id}/record")).starts_with(b"HTTP/1.1 451"));
@@ -359,4 +377,6 @@ fn a_node_that_keeps_no_files_serves_links_of_others() {
     net.ok(&["unshare", &link]);
     assert_eq!(net.json(&["shares"])["shares"], serde_json::json!([]));
     until("others know it", || answer(host, &format!("/s/{id}/record")).starts_with(b"HTTP/1.1 410"));
+    // The record is not all: nothing that it covered is given out either (attack 22).
+    assert_eq!(ask(&own), "HTTP/1.1 410");
 }

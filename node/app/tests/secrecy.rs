@@ -183,7 +183,27 @@ fn attack_17_and_19_nobody_else_sees_names_contents_sizes_shapes_or_secrets() {
         }
     }
     assert!(looked_at > 1_500_000, "{looked_at} bytes on providers");
-    // Nor in the log of the owner's own node, the secrets.
+    // Nor in the log of the owner's own node, in its metrics, or on a command line of this machine.
+    let owner = &net.description["owner"];
+    let log = net.dir.join("owner").join("node.log");
+    let metrics = owner["api"].as_str().unwrap().trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(metrics).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {metrics}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200") && contains(&answer, b"commonhold_"));
+    let mut shown = vec![("the owner's log", fs::read(log).unwrap()), ("the metrics", answer)];
+    for process in fs::read_dir("/proc").unwrap() {
+        // Processes end meanwhile.
+        if let Ok(line) = fs::read(process.unwrap().path().join("cmdline")) {
+            shown.push(("a command line", line));
+        }
+    }
+    for (place, bytes) in &shown {
+        for (what, needle) in needles.iter().filter(|(what, _)| !what.contains("length")) {
+            assert!(!contains(bytes, needle), "{what} is in {place}");
+        }
+    }
     if recorder.is_some() {
         until("the packets are written", || fs::metadata(&record).unwrap().len() > 1_500_000);
         drop(recorder);
