@@ -163,6 +163,9 @@ pub struct Init {
     /// Loopback address of the local API.
     #[arg(long, value_name = "ADDRESS")]
     pub api: Option<crate::config::LoopbackAddress>,
+    /// Ask nothing: what no flag says is the default. Without a terminal nothing is asked anyway.
+    #[arg(long)]
+    pub defaults: bool,
     /// Take the identity from a recovery phrase, read from the terminal or from standard input.
     #[arg(long)]
     pub restore: bool,

@@ -6,6 +6,7 @@ mod drive;
 mod ledger;
 mod plugin;
 mod proofs;
+mod questions;
 mod store;
 pub mod transfer;
 mod web;
@@ -120,7 +121,11 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
     Ok(())
 }
 
-fn init(dir: &Path, flags: cli::Init, json: bool) -> Result<()> {
+fn init(dir: &Path, mut flags: cli::Init, json: bool) -> Result<()> {
+    let is_person = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if is_person && !json && !flags.defaults {
+        questions::ask(&mut flags, &mut std::io::stdin().lock(), &mut std::io::stdout())?;
+    }
     let root = if flags.restore {
         RootSecret::from_phrase(&read_phrase()?)?
     } else {
