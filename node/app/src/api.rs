@@ -29,6 +29,7 @@ use tokio::io::AsyncRead;
 pub use self::drive::entry_view;
 use self::notes::view_ledger;
 use crate::advice::{self, Side};
+use crate::alerts::Alerts;
 use crate::clock::unix_seconds;
 use crate::credit::Creditor;
 use crate::directory::Directory;
@@ -82,6 +83,8 @@ pub struct Api {
     pub link: Arc<Link>,
     /// Other nodes, found by walking the DHT.
     pub directory: Directory,
+    /// What the operator is told.
+    pub alerts: Arc<Alerts>,
     /// What each interface has answered.
     pub interfaces: Interfaces,
     /// The metrics that were shown last, and when.

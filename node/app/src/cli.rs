@@ -128,6 +128,9 @@ pub enum Command {
     /// Read the node's signed ledger, or check anybody's.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Try whether alerts arrive.
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// Write policies of your own, check and sign plugins, and let them decide where data goes, how it
     /// travels and what it costs.
     #[command(subcommand)]
@@ -136,6 +139,13 @@ pub enum Command {
     Devnet(Devnet),
     /// Show the whole life of some files on a local network, every step verified.
     Demo(Demo),
+}
+
+/// What to do about alerts.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Alerts {
+    /// Send a message to the address under [alerts], and say how that went.
+    Test,
 }
 
 /// Flags of `init`.
@@ -156,6 +166,9 @@ pub struct Init {
     /// Loopback address of the local API.
     #[arg(long, value_name = "ADDRESS")]
     pub api: Option<crate::config::LoopbackAddress>,
+    /// Ask nothing: what no flag says is the default. Without a terminal nothing is asked anyway.
+    #[arg(long)]
+    pub defaults: bool,
     /// Take the identity from a recovery phrase, read from the terminal or from standard input.
     #[arg(long)]
     pub restore: bool,

@@ -4,6 +4,7 @@
 //! or address never gets further than [`Config::load`]. Not here: keys and tokens, which have
 //! files of their own (see [`crate::datadir`]).
 
+mod alerting;
 mod logging;
 mod serving;
 
@@ -44,8 +45,11 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Log lines.
     pub log: LogConfig,
+    /// What the operator is told of without looking.
+    pub alerts: AlertsConfig,
 }
 
+pub use self::alerting::{AlertsConfig, HookUrl};
 pub use self::logging::{LogConfig, LogFormat, LogLevel};
 pub use self::serving::{GatewayConfig, MetricsConfig, S3Config};
 
@@ -331,6 +335,25 @@ impl Config {
                 without.0
             ));
         }
+        if !(1..=99).contains(&config.alerts.disk_percent) {
+            let line = line_of("disk_percent");
+            return Err(format!(
+                "line {line}: disk_percent is {}, 1 to 99 make sense",
+                config.alerts.disk_percent
+            ));
+        }
+        let url = config.alerts.url.as_ref();
+        if url.is_some_and(|url| !url.is_https()) && config.alerts.secret_file.is_some() {
+            let (host, _) = url.map_or(("", 0), |url| url.host_and_port());
+            let is_here =
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+            if !is_here {
+                let line = line_of("secret_file");
+                return Err(format!(
+                    "line {line}: secret_file needs an url of https://, or of this machine: anybody on the way could read it"
+                ));
+            }
+        }
         Ok(config)
     }
 
@@ -340,7 +363,8 @@ impl Config {
             let quoted: Vec<String> = addresses.iter().map(|address| format!("{:?}", address.0)).collect();
             format!("[{}]", quoted.join(", "))
         };
-        let Self { network, api, store, provider, owner, ledger, journal, gateway, s3, metrics, log } = self;
+        let Self { network, api, store, provider, owner, ledger, journal, gateway, s3, metrics, log, alerts } =
+            self;
         format!(
             r#"# Configuration of a Commonhold node. Every key may be left out; its default then holds.
 # Sizes: "500 GiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB). Durations: "24 h" (s, min, h, d).
@@ -445,6 +469,19 @@ format = "{log_format}"
 # From which level on: "error", "warn", "info", "debug", "trace".
 level = "{log_level}"
 
+[alerts]
+# Send a message to this address when something is the matter, and when it is over: http or https.
+{alerts_url}
+# The first line of this file, relative to this directory, is sent in this header.
+{alerts_secret}
+secret_header = {secret_header:?}
+# How long something has to be the matter before it is told.
+settle = "{settle}"
+# Percent of the lent disk from which on it is said to be filling.
+disk_percent = {disk_percent}
+# After how long without a request a provider that has contracts is said to be silent.
+silent_after = "{silent_after}"
+
 [ledger]
 # Serve this node's ledger to everybody, as tiles over HTTP (c2sp.org/tlog-tiles), on this address. It
 # names the parties of contracts, sizes, times and amounts; no file and no name.
@@ -515,6 +552,18 @@ size = "{journal_size}"
             metrics_names = metrics.names,
             log_format = log.format,
             log_level = log.level,
+            alerts_url = match &alerts.url {
+                Some(url) => format!("url = {:?}", url.text()),
+                None => "# url = \"https://example.org/hook\"".to_owned(),
+            },
+            alerts_secret = match &alerts.secret_file {
+                Some(file) => format!("secret_file = {:?}", file.display().to_string()),
+                None => "# secret_file = \"alerts.secret\"".to_owned(),
+            },
+            secret_header = alerts.secret_header,
+            settle = alerts.settle,
+            disk_percent = alerts.disk_percent,
+            silent_after = alerts.silent_after,
             ledger_listen = match &ledger.listen {
                 Some(address) => format!("listen = \"{address}\""),
                 None => "# listen = \"0.0.0.0:4781\"".to_owned(),
@@ -802,6 +851,9 @@ mod tests {
             ("[provider]\nenabled = true\ndisk = \"1 KiB\"\n", "line 3", "16 MiB"),
             ("[journal]\nsize = \"64 KiB\"\n", "line 2", "1 MiB"),
             ("[journal]\nkeep = \"0 d\"\n", "line 2", "24 h"),
+            ("[alerts]\nurl = \"ftp://example.org\"\n", "line 2", "https://"),
+            ("[alerts]\ndisk_percent = 100\n", "line 2", "1 to 99"),
+            ("[alerts]\nurl = \"http://example.org/\"\nsecret_file = \"x\"\n", "line 3", "https://"),
             ("[log]\nformat = \"xml\"\n", "line 2", "json"),
             ("[log]\nlevel = \"loud\"\n", "line 2", "trace"),
             ("[metrics]\nlisten = 4783\n", "line 2", "socket address"),
@@ -821,6 +873,16 @@ mod tests {
         let config = Config::parse(text).unwrap();
         let region = config.provider.region.map(|it| it.0.to_string());
         assert_eq!((region.as_deref(), config.provider.policy_trust_max_microcredits), (Some("DE"), 7));
+        assert_eq!(Config::parse(&config.to_commented_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn what_is_set_for_alerts_and_watching_survives_its_text() {
+        let text = "[alerts]\nurl = \"https://example.org/a?b=c\"\nsecret_file = \"a \\\"b\"\nsettle = \"5 s\"\n\
+                    [metrics]\nlisten = \"[::1]:4783\"\nnames = [\"a.lan\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\n";
+        let config = Config::parse(text).unwrap();
+        assert!(config.alerts.url.as_ref().unwrap().is_https());
+        assert_eq!(config.metrics.names, ["a.lan"]);
         assert_eq!(Config::parse(&config.to_commented_toml()).unwrap(), config);
     }
 

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use commonhold_format::ids::NodeId;
 use commonhold_format::keys::{DeviceSecret, PartyKey, RootSecret};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
@@ -294,6 +295,15 @@ pub fn read_api(places: &Places) -> Result<Option<(String, Zeroizing<String>)>, 
 pub fn read_party_key(places: &Places) -> Result<PartyKey, DataDirError> {
     check_format(places)?;
     Ok(RootSecret::from_bytes(*read_secret(&places.root_key())?).party_key())
+}
+
+/// The peer id of this directory's node.
+///
+/// # Errors
+/// As [`read_party_key`].
+pub fn read_node(places: &Places) -> Result<NodeId, DataDirError> {
+    check_format(places)?;
+    Ok(DeviceSecret::from_bytes(*read_secret(&places.device_key())?).node())
 }
 
 /// 32 fresh random bytes.

@@ -4,6 +4,7 @@
 //! clear sentence goes to standard error and the status is 1 (2 for a wrong command line).
 
 mod advice;
+mod alerts;
 mod api;
 mod audits;
 mod backtest;

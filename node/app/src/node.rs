@@ -26,6 +26,7 @@ use commonhold_store::StoreConfig;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::alerts::Alerts;
 use crate::api::{Api, OwnerHalf};
 use crate::clock::{moment, unix_milliseconds, unix_seconds};
 use crate::config::{Config, OwnerConfig};
@@ -337,6 +338,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
 
     let url = format!("http://{}", listener.local_addr()?);
     let token = Token::new(std::fs::read_to_string(places.token())?.trim_end().to_owned());
+    let alerts = Arc::new(Alerts::open(config.alerts.clone(), places.dir()));
     let api = Arc::new(Api {
         net: net.clone(),
         provider: service,
@@ -352,6 +354,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         plugins: plugins.clone(),
         link: link.clone(),
         directory,
+        alerts: alerts.clone(),
         interfaces: interfaces.clone(),
         shown: Default::default(),
         started: Instant::now(),
@@ -362,6 +365,7 @@ pub async fn run(dir: &Path, stop: impl Future<Output = ()> + Send + 'static) ->
         s3_keys: served.s3_keys.clone(),
         s3_url: served.s3_url.clone(),
     });
+    tasks.spawn(alerts.run(api.clone()));
     served.run(&mut tasks, &config, links, api.clone());
     write_durably(&places.api_url(), format!("{url}\n").as_bytes(), 0o644)?;
     let _announced = Announced(places.api_url());

@@ -210,6 +210,17 @@ impl Verdicts {
         self.state().totals
     }
 
+    /// Contracts under which the last audit found wrong bytes or got no answer, of those that `still_here`
+    /// says are.
+    pub fn failing(&self, still_here: impl Fn(&ContractId) -> bool) -> u64 {
+        let state = self.state();
+        let failed = state.courses.iter().filter(|(contract, course)| {
+            let outcome = course.last().map(|record| record.outcome);
+            matches!(outcome, Some(AuditOutcome::WrongBytes | AuditOutcome::NoAnswer)) && still_here(contract)
+        });
+        failed.count() as u64
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Each field is replaced whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

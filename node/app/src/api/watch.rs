@@ -4,18 +4,24 @@
 //! token. Metrics are counted at most once in [`FRESH`], whoever asks how often.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use commonhold_engine::audit::State;
+use commonhold_format::ids::{ContractId, PartyId};
 use commonhold_format::policy::Kind;
 use commonhold_format::statement::AuditOutcome;
 use commonhold_gateway::{ApiFault, HealthApi, RequestCounts};
 use commonhold_host::FaultKind;
-use commonhold_store::Role;
+use commonhold_store::{Role, Store};
 use futures::future::BoxFuture;
 
 use super::{Api, blocking, fault};
+use crate::alerts::Alert;
 use crate::clock::unix_seconds;
+use crate::config::AlertsConfig;
 use crate::metrics::Snapshot;
+use crate::progress::human;
 use crate::provider::served::KINDS;
 
 /// How old metrics may be.
@@ -42,6 +48,67 @@ impl Api {
             obstacles.push("no other node is connected".to_owned());
         }
         obstacles
+    }
+
+    /// What is the matter at present, as sentences.
+    pub async fn alerts_seen(&self, config: &AlertsConfig) -> BTreeMap<Alert, String> {
+        let mut seen = BTreeMap::new();
+        if let Some(why) = self.vault().quarantine() {
+            seen.insert(Alert::Quarantine, format!("The store is in quarantine: {why}."));
+        }
+        if !self.net.peers().await.iter().any(|peer| peer.connected) {
+            seen.insert(Alert::NoPeers, "No other node is connected.".to_owned());
+        }
+        if let Some(problem) = self.plugins.problems().into_iter().next() {
+            seen.insert(Alert::PolicyFallback, problem);
+        }
+        if let Some(store) = self.vault().store().ok().filter(|_| self.lends) {
+            self.see_disk(&store, config, &mut seen);
+        }
+        if let Some((owner, _)) = self.owner_half() {
+            let bad = [State::Probation, State::Suspended, State::Lost];
+            let audited = owner.audited();
+            let failed = audited.iter().filter(|(_, stood)| bad.contains(&stood.standing.state())).count();
+            if failed > 0 {
+                let sentence = format!("{failed} providers that keep files of this node failed audits.");
+                seen.insert(Alert::ProviderFailed, sentence);
+            }
+            let (agent, absent) = (owner.clone(), self.absent_after_seconds);
+            let lost = blocking(move || agent.redundancy(absent)).await.map_or(0, |found| found.lost);
+            if lost > 0 {
+                let sentence = format!("{lost} segments have too few chunks within reach to be read now.");
+                seen.insert(Alert::SegmentsLost, sentence);
+            }
+        }
+        seen
+    }
+
+    /// Of a lent disk.
+    fn see_disk(&self, store: &Store, config: &AlertsConfig, seen: &mut BTreeMap<Alert, String>) {
+        let usage = store.usage();
+        let (room, allotted) = (usage.free_bytes.min(store.room()), usage.allotted_bytes);
+        let least = allotted / 100 * u64::from(100 - config.disk_percent);
+        // What is told begins and ends at different places, so that it does not come and go at one.
+        let slack = if self.alerts.holds(Alert::DiskFilling) { allotted / 50 } else { 0 };
+        if room <= least.saturating_add(slack) {
+            let sentence =
+                format!("Of {} that are lent, there is room for {}.", human(allotted), human(room));
+            seen.insert(Alert::DiskFilling, sentence);
+        }
+        let here = |contract: &ContractId| store.contract(contract).is_some();
+        let failing = self.provider.verdicts.failing(here);
+        if failing > 0 {
+            let sentence = format!("The last audits under {failing} contracts of this provider were failed.");
+            seen.insert(Alert::AuditFailed, sentence);
+        }
+        let lends = |id: &ContractId| store.contract(id).is_some_and(|it| it.role == Role::Provider);
+        let now = unix_seconds();
+        let start = now.saturating_sub(self.started.elapsed().as_secs());
+        let last = self.provider.served.last().unwrap_or(0).max(start);
+        if now.saturating_sub(last) >= config.silent_after.0 && store.contracts().iter().any(lends) {
+            let sentence = format!("Nobody asked this provider for anything for {}.", config.silent_after);
+            seen.insert(Alert::Silent, sentence);
+        }
     }
 
     async fn gather(&self) -> Result<Snapshot, ApiFault> {
@@ -166,6 +233,14 @@ impl Api {
         }
         shot.whole("commonhold_ledger_notes_total", &[], self.ledger.len());
         shot.whole("commonhold_ledger_cosigners", &[], self.witness.cosigners());
+        for alert in Alert::ALL {
+            shot.whole("commonhold_alert", &[alert.as_str()], self.alerts.holds(alert).into());
+        }
+        let sent = &self.alerts.sent;
+        let messages = [("sent", &sent.sent), ("failed", &sent.failed), ("dropped", &sent.dropped)];
+        for (outcome, count) in messages {
+            shot.whole("commonhold_alert_messages_total", &[outcome], count.load(Ordering::Relaxed));
+        }
         let forks = self.witness.forks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len();
         shot.whole("commonhold_ledger_forks", &[], forks as u64);
     }
@@ -241,10 +316,7 @@ impl Api {
 }
 
 /// Contracts by role; answers what each owner may hold back, microcredits.
-fn gather_contracts(
-    shot: &mut Snapshot,
-    vault: &crate::vault::Vault,
-) -> BTreeMap<commonhold_format::ids::PartyId, i128> {
+fn gather_contracts(shot: &mut Snapshot, vault: &crate::vault::Vault) -> BTreeMap<PartyId, i128> {
     let mut holds: BTreeMap<_, i128> = BTreeMap::new();
     let Ok(store) = vault.store() else { return holds };
     let now = unix_seconds();
@@ -292,7 +364,7 @@ impl HealthApi for Api {
             {
                 return Ok(text.clone());
             }
-            let text = self.gather().await?.to_text();
+            let text = self.gather().await?.into_text();
             let text = text.map_err(|_| ApiFault::internal("the metrics could not be written"))?;
             *shown = Some((Instant::now(), text.clone()));
             Ok(text)

@@ -7,6 +7,7 @@ mod gateway;
 mod ledger;
 mod plugin;
 mod proofs;
+mod questions;
 mod store;
 pub mod transfer;
 mod web;
@@ -21,9 +22,10 @@ use commonhold_format::keys::RootSecret;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::alerts::{Alert, Failure, Hook, Message, Turn};
 use crate::cli::{self, Cli, Command};
 use crate::config::{ByteSize, Config, DISK_MIN};
-use crate::datadir::{DataDir, Places, random_secret, read_api};
+use crate::datadir::{DataDir, Places, random_secret, read_api, read_node};
 use crate::progress::human;
 
 /// Runs one command.
@@ -77,6 +79,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Store(command) => store::run(dir, command, json).await,
         Command::Ledger(command) => ledger::run(dir, command, json).await,
         Command::Plugin(command) => plugin::run(dir, command, json).await,
+        Command::Alerts(cli::Alerts::Test) => try_alerts(dir, json).await,
         Command::Devnet(flags) => crate::devnet::run(flags).await,
         Command::Demo(flags) => crate::demo::run(flags).await,
     }
@@ -120,7 +123,11 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
     Ok(())
 }
 
-fn init(dir: &Path, flags: cli::Init, json: bool) -> Result<()> {
+fn init(dir: &Path, mut flags: cli::Init, json: bool) -> Result<()> {
+    let is_person = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if is_person && !json && !flags.defaults {
+        questions::ask(&mut flags, &mut std::io::stdin().lock(), &mut std::io::stdout())?;
+    }
     let root = if flags.restore {
         RootSecret::from_phrase(&read_phrase()?)?
     } else {
@@ -204,6 +211,28 @@ async fn up(dir: &Path, flags: cli::Up) -> Result<()> {
         }
     };
     crate::node::run(dir, stop).await
+}
+
+/// Sends a message to the operator's address, as the configuration says now.
+async fn try_alerts(dir: &Path, json: bool) -> Result<()> {
+    let places = Places::new(dir);
+    let config = Config::load(&places.config())?;
+    let Some(hook) = Hook::of(&config.alerts, dir).map_err(|why| anyhow!(why))? else {
+        bail!("alerts are sent nowhere: set url under [alerts] in {}", places.config().display());
+    };
+    let now = crate::clock::unix_seconds();
+    let node = read_node(&places)?.to_string();
+    let sentence = "This is a test of alerts.";
+    let message = Message::new(&node, Alert::Test, Turn::Began, now, now, sentence);
+    match hook.send(&message).await {
+        Ok(()) if json => print_json(&json!({ "sent": message })),
+        Ok(()) => {
+            println!("the message was taken");
+            Ok(())
+        }
+        Err(Failure::Later(why)) => bail!("the message was not taken, and a node would try again: {why}"),
+        Err(Failure::Never(why)) => bail!("the message was not taken: {why}"),
+    }
 }
 
 async fn end_of_stdin() {

@@ -84,7 +84,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn to_text(self) -> Result<String, fmt::Error> {
+    pub fn into_text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();
@@ -187,7 +187,7 @@ mod tests {
         snapshot.real("commonhold_policy_seconds_total", &["pricing"], 0.000_001_5);
         snapshot.whole("commonhold_scrub_laps_total", &[], 7);
         snapshot.whole("commonhold_build_info", &["0.1.0 \"x\"\n"], 1);
-        let text = snapshot.to_text().unwrap();
+        let text = snapshot.into_text().unwrap();
         for line in [
             "commonhold_contracts{role=\"owner\"} 18446744073709551615",
             "commonhold_contracts{role=\"provider\"} 2",

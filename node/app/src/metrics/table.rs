@@ -243,6 +243,30 @@ pub const METRICS: &[Metric] = &[
     counter("commonhold_ledger_notes_total", "notes", &[], "notes in this node's ledger"),
     gauge("commonhold_ledger_cosigners", "nodes", &[], "who cosigned its published head"),
     gauge("commonhold_ledger_forks", "forks", &[], "forks of ledgers for which there is evidence"),
+    gauge(
+        "commonhold_alert",
+        "0 or 1",
+        &[(
+            "alert",
+            &[
+                "audit_failed",
+                "provider_failed",
+                "disk_filling",
+                "no_peers",
+                "policy_fallback",
+                "silent",
+                "quarantine",
+                "segments_lost",
+            ],
+        )],
+        "whether an alert was told and did not end",
+    ),
+    counter(
+        "commonhold_alert_messages_total",
+        "messages",
+        &[("outcome", &["sent", "failed", "dropped"])],
+        "messages about alerts",
+    ),
     counter(
         "commonhold_http_requests_total",
         "requests",
