@@ -144,7 +144,7 @@ pub enum Command {
 /// What to do about alerts.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Alerts {
-    /// Send a message to the address under [alerts], and say how that went.
+    /// Send a message to the address of the table `alerts`, and say how that went.
     Test,
 }
 
