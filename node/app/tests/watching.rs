@@ -109,6 +109,16 @@ fn what_nodes_show_is_what_the_page_says_and_nothing_secret() {
         let hex = text.split(|c: char| !c.is_ascii_hexdigit()).map(str::len).max();
         assert!(hex < Some(32), "something like an id is shown");
     }
+    // The operator's page says what each file of a data directory is.
+    let page = include_str!("../../../spec/operating.md");
+    for node in net.providers.iter().chain([&net.owner]) {
+        for entry in fs::read_dir(&node.dir).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let is_named = |form: &String| page.contains(form.as_str());
+            let forms = [format!("`{name}`"), format!("`{name}/`"), format!("`{name}/root.key`")];
+            assert!(forms.iter().any(is_named), "{name} is on no page");
+        }
+    }
     // The dashboard reads these names alone.
     let dashboard: Value = serde_json::from_str(include_str!("../packaging/grafana.json")).unwrap();
     let mut queries = Vec::new();
