@@ -64,7 +64,7 @@ pub enum Command {
     /// Say how much is below a path.
     Du {
         /// A path in the drive.
-        #[arg(default_value = "/")]
+        #[arg(default_value = "/", value_parser = drive::drive_path)]
         path: String,
     },
     /// Write a file, or some of its bytes, to standard output.
@@ -72,8 +72,11 @@ pub enum Command {
     /// Make folders.
     Mkdir {
         /// Paths in the drive.
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = drive::drive_path)]
         paths: Vec<String>,
+        /// Accepted because people type it: folders above are made anyway.
+        #[arg(short, long)]
+        parents: bool,
     },
     /// Move or rename a file or folder; nothing is sent again.
     Mv(drive::Move),
@@ -87,6 +90,7 @@ pub enum Command {
     /// List the versions of a file.
     Versions {
         /// A file of the drive.
+        #[arg(value_parser = drive::drive_path)]
         path: String,
     },
     /// Make an earlier version of a file the current one.

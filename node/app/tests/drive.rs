@@ -216,6 +216,25 @@ fn what_was_can_be_brought_back() {
     let found = net.json(&["find", "/", "--name", "NOTE", "--type", "f"]);
     assert_eq!(found["entries"].as_array().unwrap().len(), 2);
 
+    // People type paths and patterns as they are used to.
+    let found = net.json(&["find", "--name", "n?t*S"]);
+    assert_eq!(found["entries"].as_array().unwrap().len(), 2);
+    assert_eq!(net.json(&["find", "/", "--name", "*.txt"])["entries"], serde_json::json!([]));
+    assert_eq!(net.ok(&["ls", "a/b"]), net.ok(&["ls", "/a/b"]));
+    net.ok(&["mkdir", "-p", "p/q"]);
+    net.ok(&["rm", "-r", "-y", "--forever", "p"]);
+    for command in [&["cat", "/a"][..], &["versions", "/a"]] {
+        assert!(net.refused(command).contains("/a is a folder"), "{command:?}");
+    }
+    for command in [&["mv", "/copy", "/a/b/notes"][..], &["cp", "/copy", "/a/b/notes"]] {
+        assert!(net.refused(command).contains("exists already"), "{command:?}");
+    }
+    net.ok(&["rm", "/copy"]);
+    net.ok(&["cp", "/a/b/notes", "/copy"]);
+    let refused = net.refused(&["bin", "restore", "/copy"]);
+    assert!(refused.contains("exists already") && refused.contains("--to"), "{refused}");
+    net.ok(&["bin", "empty", "-y"]);
+
     net.ok(&["rm", "/a", "/copy"]);
     assert!(net.refused(&["cat", "/copy"]).contains("/copy"));
     net.ok(&["bin", "restore", "/a", "--to", "/back"]);

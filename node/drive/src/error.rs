@@ -12,10 +12,11 @@ pub enum DriveError {
     /// No file or folder has this path.
     #[error("{0} is not in the drive")]
     NotFound(String),
-    /// A file would replace a folder or the other way round.
-    #[error(
-        "{path} is a {existing} in the drive and cannot become a {wanted}: remove it first or choose another name"
-    )]
+    /// What stands at a path is a folder, and only a file has what was asked for.
+    #[error("{0} is a folder: {1}")]
+    NotFile(String, &'static str),
+    /// A file would replace a folder or the other way round, or something that may not be replaced.
+    #[error("{path} {}", occupied(existing, wanted))]
     Exists {
         /// Where.
         path: String,
@@ -94,13 +95,24 @@ pub enum DriveError {
     Internal(String),
 }
 
+/// What is said of a path that is taken.
+fn occupied(existing: &str, wanted: &str) -> String {
+    if existing == wanted {
+        format!("exists already, as a {existing}: choose another name, or replace or remove it first")
+    } else {
+        format!(
+            "is a {existing} in the drive and cannot become a {wanted}: remove it first or choose another name"
+        )
+    }
+}
+
 impl DriveError {
     /// A stable word for programs: `not_found`, `exists`, `precondition`, `bad_path`, `bad_archive`, `interrupted`,
     /// `changed`, `no_providers`, `too_few_providers`, `too_expensive`, `placement_policy`, `quota`,
     /// `not_stored`, `unavailable`, `custody`, `damaged`, `too_large`, `head_unknown`, `io` or `internal`.
     pub fn code(&self) -> &'static str {
         match self {
-            DriveError::NotFound(_) => "not_found",
+            DriveError::NotFound(_) | DriveError::NotFile(..) => "not_found",
             DriveError::Exists { .. } | DriveError::NotEmpty(_) => "exists",
             DriveError::Precondition(_) => "precondition",
             DriveError::BadPath { .. } | DriveError::RootRemoval => "bad_path",

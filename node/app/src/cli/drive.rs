@@ -6,6 +6,16 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::Span;
 
+/// A path of the drive as people type it: from the root, also without the slash in front.
+pub fn drive_path(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("a path of the drive begins with \"/\"".to_owned()),
+        "." | "./" => Ok("/".to_owned()),
+        _ if text.starts_with('/') => Ok(text.to_owned()),
+        _ => Ok(format!("/{}", text.strip_prefix("./").unwrap_or(text))),
+    }
+}
+
 /// Flags of `put`.
 #[derive(Debug, Args)]
 pub struct Put {
@@ -15,6 +25,7 @@ pub struct Put {
     /// Store under this path of the drive. With one PATH it is its new path, unless it is a folder
     /// there already or ends in "/"; then, and with several, PATHs go into it.
     #[arg(long, value_name = "PATH")]
+    #[arg(value_parser = drive_path)]
     pub to: Option<String>,
     /// Store folders with all that is in them. Files that are there already with the same size, time
     /// and executable bit are not sent again.
@@ -26,8 +37,10 @@ pub struct Put {
 #[derive(Debug, Args)]
 pub struct Get {
     /// A path in the drive.
+    #[arg(value_parser = drive_path)]
     pub path: String,
-    /// Where to write it: a new path, or a folder that exists to put it into.
+    /// Where to write it: a new path, or a folder that exists to put it into. A file that is there already,
+    /// under that path or in that folder, is replaced, whatever is in it.
     #[arg(default_value = ".")]
     pub dest: PathBuf,
     /// Fetch a folder with all that is in it.
@@ -50,6 +63,7 @@ pub struct Sync {
     /// A folder of this machine.
     pub dir: PathBuf,
     /// The folder of the drive that becomes like it; without it, one of the same name at the drive's root.
+    #[arg(value_parser = drive_path)]
     pub path: Option<String>,
     /// Move what only the drive has to the bin.
     #[arg(long)]
@@ -64,6 +78,7 @@ pub struct Sync {
 pub struct Ls {
     /// A path in the drive.
     #[arg(default_value = "/")]
+    #[arg(value_parser = drive_path)]
     pub path: String,
     /// Times and executable bits, too.
     #[arg(short, long)]
@@ -74,8 +89,10 @@ pub struct Ls {
 #[derive(Debug, Args)]
 pub struct Move {
     /// A path in the drive.
+    #[arg(value_parser = drive_path)]
     pub from: String,
     /// Its new path, or a folder of the drive that it goes into.
+    #[arg(value_parser = drive_path)]
     pub to: String,
     /// Take the place of a file, which becomes an earlier version.
     #[arg(long)]
@@ -98,7 +115,11 @@ pub struct Copy {
 pub struct Rm {
     /// Paths in the drive.
     #[arg(required = true)]
+    #[arg(value_parser = drive_path)]
     pub paths: Vec<String>,
+    /// Accepted because people type it: folders are removed with all that is in them anyway.
+    #[arg(short, long)]
+    pub recursive: bool,
     /// Remove for good instead of into the bin, earlier versions too.
     #[arg(long)]
     pub forever: bool,
@@ -118,6 +139,7 @@ pub enum Bin {
         item: String,
         /// Put it here instead of where it was.
         #[arg(long, value_name = "PATH")]
+        #[arg(value_parser = drive_path)]
         to: Option<String>,
     },
     /// Give up for good what is in the bin.
@@ -137,6 +159,7 @@ pub enum Bin {
 #[derive(Debug, Args)]
 pub struct Restore {
     /// A file of the drive.
+    #[arg(value_parser = drive_path)]
     pub path: String,
     /// The number of the version, as `versions` shows it.
     #[arg(long, value_name = "N")]
@@ -148,8 +171,10 @@ pub struct Restore {
 pub struct Find {
     /// A folder of the drive.
     #[arg(default_value = "/")]
+    #[arg(value_parser = drive_path)]
     pub path: String,
-    /// Only names that contain this; upper and lower case are the same.
+    /// Only names that contain this; or, with one of the characters * ? [ in it, names that match it as a
+    /// whole as a shell would, like "*.txt". Upper and lower case are the same.
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
     /// Only files (f) or folders (d).
@@ -170,6 +195,7 @@ pub enum Kind {
 #[derive(Debug, Args)]
 pub struct Cat {
     /// A file of the drive.
+    #[arg(value_parser = drive_path)]
     pub path: String,
     /// Only these bytes, counted from 0: "100-199", "100-" to the end, "-100" the last ones.
     #[arg(long, value_name = "A-B", allow_hyphen_values = true)]
@@ -223,6 +249,7 @@ pub struct Open {
     pub list: bool,
     /// Something below what is shared, like "/Photos/2024".
     #[arg(long)]
+    #[arg(value_parser = drive_path)]
     pub path: Option<String>,
     /// Ask for the link's password at once, on the terminal or from standard input. It is asked for anyway
     /// when it is needed.
@@ -253,6 +280,7 @@ pub enum Drive {
     /// Verify that everything is there as often as it should be, without downloading whole files.
     Check {
         /// Only what is below this path; without it everything, bin and versions included.
+        #[arg(value_parser = drive_path)]
         path: Option<String>,
         /// Have what is missing made again.
         #[arg(long)]
@@ -270,6 +298,7 @@ pub enum Drive {
 #[derive(Debug, Args)]
 pub struct Share {
     /// A file, or with --folder a folder, of the drive.
+    #[arg(value_parser = drive_path)]
     pub path: String,
     /// Let the link end after this time, like "30d".
     #[arg(long, value_name = "DURATION")]
@@ -329,7 +358,17 @@ pub enum S3Key {
 
 #[cfg(test)]
 mod tests {
-    use super::ByteRange;
+    use super::{ByteRange, drive_path};
+
+    #[test]
+    fn paths_begin_at_the_root_with_or_without_a_slash() {
+        for (typed, meant) in
+            [("/a", "/a"), ("a/b", "/a/b"), ("./a", "/a"), (".", "/"), ("/", "/"), ("a/", "/a/")]
+        {
+            assert_eq!(drive_path(typed).as_deref(), Ok(meant));
+        }
+        assert!(drive_path("").is_err());
+    }
 
     #[test]
     fn ranges_of_bytes_are_read() {

@@ -56,7 +56,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Find(flags) => drive::find(&connect(dir)?, flags, json).await,
         Command::Du { path } => drive::du(&connect(dir)?, &path, json).await,
         Command::Cat(flags) => drive::cat(&connect(dir)?, flags).await,
-        Command::Mkdir { paths } => drive::make_folder(&connect(dir)?, &paths, json).await,
+        Command::Mkdir { paths, parents: _ } => drive::make_folder(&connect(dir)?, &paths, json).await,
         Command::Mv(flags) => drive::move_to(&connect(dir)?, flags, json).await,
         Command::Cp(flags) => drive::copy(&connect(dir)?, flags, json).await,
         Command::Rm(flags) => drive::rm(&connect(dir)?, flags, json).await,

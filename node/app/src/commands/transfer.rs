@@ -20,6 +20,8 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
+use super::drive::fetch;
+
 /// Pieces of an archive on their way to the node that may wait in memory.
 const PIECES_MAX: usize = 8;
 /// Size of a piece.
@@ -436,7 +438,7 @@ fn unpack(archive: impl Read, into: &Path, bar: &ProgressBar) -> Result<Download
             }
             tar::EntryType::Regular => {
                 let mut file = File::create_new(&path)?;
-                let copied = io::copy(&mut bar.wrap_read(&mut entry), &mut file)?;
+                let copied = fetch::copy(&mut entry, &mut file, bar)?;
                 if copied != entry.size() {
                     bail!("the download ended early");
                 }

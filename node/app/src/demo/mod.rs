@@ -190,7 +190,7 @@ async fn check_listeners(network: &Network) -> Result<()> {
 
 /// Stores what is planned; answers files and segments.
 async fn put(network: &Network, plan: Plan) -> Result<(u64, u64)> {
-    let bar = bytes_bar("put", plan.bytes, false);
+    let bar = bytes_bar(plan.bytes, false);
     let report = upload(&network.owner.client, plan, "/", None, &bar).await?;
     bar.finish_and_clear();
     for warning in &report.warnings {
@@ -221,7 +221,7 @@ fn expect(report: &AuditReport, passed: usize, offline: usize) -> Result<()> {
 /// Fetches everything and compares each file with its source; answers how many there were.
 async fn read_back(network: &Network, into: &Path, digests: &Digests, prefer: Option<&str>) -> Result<usize> {
     std::fs::create_dir(into)?;
-    let bar = bytes_bar("get", digests.bytes, false);
+    let bar = bytes_bar(digests.bytes, false);
     for root in &digests.roots {
         download(&network.owner.client, &format!("/{root}"), into, prefer, &bar).await?;
     }

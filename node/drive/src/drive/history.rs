@@ -51,7 +51,9 @@ impl Drive {
         let not_found = || DriveError::NotFound(path.to_string());
         let standing = inner.objects.find(&files, path).await?.ok_or_else(not_found)?;
         let node = standing.node()?;
-        let Kind::File(file) = node.kind else { return Err(not_found()) };
+        let Kind::File(file) = node.kind else {
+            return Err(DriveError::NotFile(path.to_string(), "only files have versions"));
+        };
         let mut versions = vec![VersionInfo {
             version: file.stored_ms,
             bytes: file.content.len(),

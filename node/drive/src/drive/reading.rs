@@ -137,7 +137,9 @@ impl Drive {
         let not_found = || DriveError::NotFound(path.to_string());
         let standing = inner.objects.find(&files, path).await?.ok_or_else(not_found)?;
         let mut info = Info::of(path.clone(), standing.entry());
-        let Kind::File(file) = standing.node()?.kind else { return Err(not_found()) };
+        let Kind::File(file) = standing.node()?.kind else {
+            return Err(DriveError::NotFile(path.to_string(), "it has no bytes of its own"));
+        };
         let mut content = file.content.clone();
         if let Some(version) = version.filter(|version| *version != info.version) {
             let old = self

@@ -155,7 +155,11 @@ pub(super) async fn select(
     let status = match part {
         None => StatusCode::OK,
         Some(part) if part.start >= total => {
-            let mut response = ApiFault::new("range", format!("the file has {total} bytes")).into_response();
+            let mut response = ApiFault::new(
+                "range",
+                format!("the range begins behind the end of the file, which has {total} bytes"),
+            )
+            .into_response();
             response.headers_mut().insert(CONTENT_RANGE, header(format!("bytes */{total}")));
             response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             return Ok(Selected::Answer(response));

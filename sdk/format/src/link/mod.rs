@@ -39,7 +39,7 @@ pub enum LinkError {
     #[error("the link record's signature is wrong: it was altered, or is not from the link's owner")]
     Signature,
     /// Its owner has closed it.
-    #[error("the link was revoked by its owner")]
+    #[error("the link was revoked by its owner, or its time is over")]
     Revoked,
     /// Its time is over.
     #[error("the link has expired")]

@@ -25,6 +25,9 @@ pub const HIDDEN: &str = ".commonhold-";
 const KEPT_LEN_MIN: u64 = 1 << 20;
 /// Bytes that are written at a time.
 const WRITE_LEN: usize = 256 * 1024;
+/// Zeros that become a hole: so many bytes in a row. Writing in pieces of this size costs a call each, so it is
+/// a multiple of what file systems allocate.
+const HOLE_LEN: usize = 64 * 1024;
 
 /// A file of the drive that is wanted.
 #[derive(Debug, Clone)]
@@ -148,7 +151,7 @@ async fn fill(client: &Client, wanted: &Wanted, mut out: File, have: u64, bar: &
     .context("the download's writer failed")?
 }
 
-/// Copies to the end, in large pieces.
+/// Copies to the end, in large pieces. `to` stands at its end; runs of zeros become holes in it.
 pub fn copy(mut from: impl Read, to: &mut File, bar: &ProgressBar) -> io::Result<u64> {
     let mut buffer = vec![0; WRITE_LEN];
     let (mut copied, mut filled) = (0, 0);
@@ -157,21 +160,41 @@ pub fn copy(mut from: impl Read, to: &mut File, bar: &ProgressBar) -> io::Result
             Ok(read) => read,
             Err(error) => {
                 // What came is worth keeping.
-                to.write_all(&buffer[..filled])?;
+                write_sparse(to, &buffer[..filled])?;
+                end_here(to)?;
                 return Err(error);
             }
         };
         filled += read;
         bar.inc(read as u64);
         if read == 0 || filled == buffer.len() {
-            to.write_all(&buffer[..filled])?;
+            write_sparse(to, &buffer[..filled])?;
             copied += filled as u64;
             filled = 0;
         }
         if read == 0 {
+            end_here(to)?;
             return Ok(copied);
         }
     }
+}
+
+/// Writes bytes at the end of a file, and passes over blocks of zeros, so that they take no room on disk.
+fn write_sparse(to: &mut File, bytes: &[u8]) -> io::Result<()> {
+    for block in bytes.chunks(HOLE_LEN) {
+        if block.len() == HOLE_LEN && block.iter().all(|byte| *byte == 0) {
+            to.seek(SeekFrom::Current(HOLE_LEN as i64))?;
+        } else {
+            to.write_all(block)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets a file end where it is written to, also behind a hole.
+fn end_here(to: &mut File) -> io::Result<()> {
+    let end = to.stream_position()?;
+    to.set_len(end)
 }
 
 /// Gives a file that is whole its time and its executable bit.
@@ -254,6 +277,24 @@ mod tests {
             assert_eq!(metadata.permissions().mode() & 0o100 != 0, executable);
             if modified_ms < i64::MAX {
                 assert_eq!(super::super::tree::facts(&metadata).modified_ms, modified_ms);
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_become_holes_and_come_back_as_zeros() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for (head, zeros, tail) in
+            [(0, 8 << 20, 0), (100, 8 << 20, 7), (HOLE_LEN, 3 * HOLE_LEN, 0), (0, 0, 0), (0, 1, 1)]
+        {
+            let content = [vec![1; head], vec![0; zeros], vec![2; tail]].concat();
+            let copied =
+                copy(&content[..], &mut File::create(&path).unwrap(), &ProgressBar::hidden()).unwrap();
+            assert_eq!(copied, content.len() as u64);
+            assert!(fs::read(&path).unwrap() == content, "{head} {zeros} {tail}");
+            if zeros > 1 << 20 {
+                assert!(fs::metadata(&path).unwrap().blocks() * 512 < 1 << 20, "it takes the disk's room");
             }
         }
     }

@@ -37,7 +37,7 @@ pub async fn get(client: &Client, flags: Get, json: bool) -> Result<()> {
     if !parent_of(&target).is_dir() {
         bail!("{} is not a folder", parent_of(&target).display());
     }
-    let bar = bytes_bar("get", info.entry.bytes, json);
+    let bar = bytes_bar(info.entry.bytes, json);
     let fetched = if let Some(prefer) = &flags.prefer {
         let done = transfer::download(client, &flags.path, &flags.dest, Some(prefer), &bar).await?;
         Fetched { path: done.path, files: done.files, bytes: done.bytes, kept_files: 0 }

@@ -1,6 +1,6 @@
 //! What was: earlier versions of files, and the bin.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use commonhold_client::Client;
 use commonhold_client::types::{BinEmptyRequest, BinItem, BinRestoreRequest, FileKind};
 
@@ -46,7 +46,13 @@ pub async fn bin(client: &Client, command: Bin, json: bool) -> Result<()> {
         Bin::Restore { item, to } => {
             let items = client.bin().await?.items;
             let id = chosen(&items, &item)?.id.clone();
-            let info = client.restore_from_bin(&BinRestoreRequest { id, to }).await?;
+            let restored = client.restore_from_bin(&BinRestoreRequest { id, to }).await;
+            let info = match restored {
+                Err(error) if error.code() == Some("exists") => {
+                    bail!("{error}; or put it elsewhere with `bin restore {} --to PATH`", shown(&item))
+                }
+                restored => restored?,
+            };
             if json {
                 return print_json(&info);
             }

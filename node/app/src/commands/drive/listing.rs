@@ -7,6 +7,7 @@ use commonhold_client::Client;
 use commonhold_client::types::{FileEntry, FileKind, LIST_MAX, MoveRequest, Removed, UsageView};
 use serde_json::json;
 
+use super::pattern::Pattern;
 use super::tree::last_name;
 use super::{confirm, count, destination, print_warnings, shown, time};
 use crate::cli::drive::{Copy, Find, Kind, Ls, Move, Rm};
@@ -67,15 +68,24 @@ pub async fn ls(client: &Client, flags: Ls, json: bool) -> Result<()> {
 
 /// Searches below a folder.
 pub async fn find(client: &Client, flags: Find, json: bool) -> Result<()> {
-    let wanted = |entry: &FileEntry| match flags.r#type {
-        None => true,
-        Some(Kind::F) => entry.kind == FileKind::File,
-        Some(Kind::D) => entry.kind == FileKind::Folder,
+    let pattern = flags.name.as_deref().map(Pattern::of);
+    // The node looks for texts; names of a pattern are chosen here.
+    let text = match &pattern {
+        Some(Pattern::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let wanted = |entry: &FileEntry| {
+        let of_kind = match flags.r#type {
+            None => true,
+            Some(Kind::F) => entry.kind == FileKind::File,
+            Some(Kind::D) => entry.kind == FileKind::Folder,
+        };
+        of_kind && pattern.as_ref().is_none_or(|pattern| pattern.takes(&entry.name))
     };
     let mut all = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = client.find(&flags.path, flags.name.as_deref(), after.as_deref(), Some(LIST_MAX)).await?;
+        let page = client.find(&flags.path, text, after.as_deref(), Some(LIST_MAX)).await?;
         let found = page.entries.into_iter().filter(wanted);
         if json {
             all.extend(found);

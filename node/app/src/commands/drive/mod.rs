@@ -3,13 +3,14 @@
 //! Invariant: names that come from the drive are shown without control characters, and what cannot be
 //! undone is asked for first, or allowed with `-y`. Not here: what the drive is (the node knows).
 
-mod fetch;
+pub(in crate::commands) mod fetch;
 mod fetch_tree;
 mod get;
 mod health;
 mod history;
 mod listing;
 mod open;
+mod pattern;
 mod plan;
 mod put;
 mod s3;
@@ -43,10 +44,10 @@ pub fn shown(text: &str) -> String {
     text.chars().map(|c| if hostile(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// A time for people, on the operator's clock, to the minute.
+/// A time for people, on the operator's clock, to the minute, with its offset from UTC.
 fn time(ms: i64) -> String {
     match jiff::Timestamp::from_millisecond(ms) {
-        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M %:z").to_string(),
         Err(_) => "?".to_owned(),
     }
 }

@@ -19,6 +19,15 @@ use crate::progress::{bytes_bar, human};
 /// Longest link that is read.
 const LINK_LEN_MAX: u64 = 4096;
 
+/// A password that is asked for.
+fn asked_password() -> Result<String> {
+    let password = asked("password of the link: ")?;
+    if password.is_empty() {
+        bail!("the password is empty: the link opens only with the one that its owner chose");
+    }
+    Ok(password)
+}
+
 /// Lists what a link shows, or fetches it.
 pub async fn open(client: &Client, flags: Open, json: bool) -> Result<()> {
     let Open { link, dest, list, path, password } = flags;
@@ -29,7 +38,7 @@ pub async fn open(client: &Client, flags: Open, json: bool) -> Result<()> {
     let mut request =
         LinkRequest { link: link.trim().to_owned(), path, limit: Some(LIST_MAX), ..Default::default() };
     if password {
-        request.password = Some(asked("password of the link: ")?);
+        request.password = Some(asked_password()?);
     }
     let done = opened(client, &mut request, &dest, list, json).await;
     request.link.zeroize();
@@ -46,7 +55,7 @@ async fn opened(
 ) -> Result<()> {
     let listing = match client.list_link(request).await {
         Err(error) if error.code() == Some("password") && request.password.is_none() => {
-            request.password = Some(asked("password of the link: ")?);
+            request.password = Some(asked_password()?);
             client.list_link(request).await?
         }
         listing => listing?,
@@ -75,7 +84,7 @@ async fn opened(
     };
     checked(&name)?;
     let bytes = listing.entries.iter().map(|entry| entry.bytes).sum();
-    let bar = bytes_bar("open", bytes, json);
+    let bar = bytes_bar(bytes, json);
     let archive = client.link_archive(request).await?;
     let done = transfer::unpack_archive(archive, &name, dest, &bar).await?;
     bar.finish_and_clear();

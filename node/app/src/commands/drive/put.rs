@@ -69,7 +69,7 @@ pub async fn put(client: &Client, flags: Put, json: bool) -> Result<()> {
         passed.extend(here.skipped);
     }
     let bytes = items.iter().map(|item| item.bytes).sum();
-    let bar = bytes_bar("put", bytes, json);
+    let bar = bytes_bar(bytes, json);
     let mut report = send_all(client, items, &bar).await?;
     let failed = all_passed_over(&mut report, passed);
     let is_stored = |source: &Source| source.folder || !failed.contains(&source.full.display().to_string());
@@ -149,7 +149,7 @@ pub async fn sync(client: &Client, flags: Sync, json: bool) -> Result<()> {
         removed.push(path);
     }
     let items = outgoing(&full, &target, &here.tree, &plan, new);
-    let bar = bytes_bar("sync", items.iter().map(|item| item.bytes).sum(), json);
+    let bar = bytes_bar(items.iter().map(|item| item.bytes).sum(), json);
     let mut report = send_all(client, items, &bar).await?;
     // Last: what takes its place is there by now.
     for path in &plan.remove {

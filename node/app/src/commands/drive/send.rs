@@ -28,12 +28,19 @@ use crate::commands::transfer::{self, CHANGES, Plan, is_same, unreadable};
 
 /// A file with more bytes goes in parts.
 pub const LARGE: u64 = 8 << 20;
-/// Bytes of a part. Larger files have larger ones, because there are at most [`PARTS_MAX`].
+/// Bytes of a part of a file up to [`HUGE`].
 const PART_LEN: u64 = 8 << 20;
+/// A file with more bytes has parts of [`HUGE_PART_LEN`], which go faster, or larger ones, because there are at
+/// most [`PARTS_MAX`].
+const HUGE: u64 = 64 << 20;
+/// Bytes of a part of it.
+const HUGE_PART_LEN: u64 = 16 << 20;
 /// Most parts of a file.
 const PARTS_MAX: u64 = 10_000;
 /// Archives or parts on their way at the same time: one is read while another waits for its signatures.
 const AT_ONCE: usize = 2;
+/// Files in parts that are under way at the same time: some begin or end while others send their parts.
+const FILES_AT_ONCE: usize = 4;
 /// Bytes of an archive.
 const ARCHIVE_LEN_MAX: u64 = 8 << 20;
 /// Files and folders of an archive.
@@ -83,7 +90,7 @@ pub async fn send(client: &Client, items: Vec<Outgoing>, bar: &ProgressBar) -> R
     let (begun, slots) = (&begun, &slots);
     let mut uploads = stream::iter(large)
         .map(|item| async move { InParts { client, item: &item, slots, bar }.send(begun).await })
-        .buffer_unordered(AT_ONCE);
+        .buffer_unordered(FILES_AT_ONCE);
     while let Some(report) = uploads.next().await {
         match report {
             Ok(report) => add(&mut total, report),
@@ -146,7 +153,8 @@ struct Cut {
 impl Cut {
     fn of(len: u64) -> Self {
         let least = len.div_ceil(PARTS_MAX).next_multiple_of(1 << 20);
-        Self { len, part: least.max(PART_LEN) }
+        let usual = if len > HUGE { HUGE_PART_LEN } else { PART_LEN };
+        Self { len, part: least.max(usual) }
     }
 
     fn parts(&self) -> u32 {
