@@ -210,8 +210,11 @@ fn attack_32_a_node_that_runs_twice_is_found_out() {
         let ledger = forker.status()["ledger"].clone();
         number(&ledger, "cosigners") > 0 && number(&ledger, "size") > size
     });
-    let seen = number(&forker.status()["ledger"], "size");
     forker.stop();
+    // What the owner may have seen of it by now.
+    let (whole, passed) = stranger(&["ledger", "verify", text(&forker.dir)]);
+    assert!(passed, "{whole}");
+    let seen = number(&whole, "size");
 
     // The other one gets notes from somebody else, until it is longer.
     let mut twin = init(&net.temp.path().join("unused"), &net.bootstrap, true);
