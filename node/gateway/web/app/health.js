@@ -149,7 +149,11 @@ export class HealthView extends Page {
   }
 
   checking() {
-    const repair = h("input", { type: "checkbox", id: "check-repair", checked: true });
+    // The card is drawn anew after a check, and keeps what was chosen.
+    const repair = h("input", { type: "checkbox", id: "check-repair", checked: this.repair ?? true });
+    repair.addEventListener("change", () => {
+      this.repair = repair.checked;
+    });
     const run = button("Check now", { icon: "health", kind: "primary" }, async () => {
       run.disabled = true;
       fill(this.result, loading("Asking providers what they hold…"));
@@ -157,7 +161,7 @@ export class HealthView extends Page {
         const found = await api.check(repair.checked, this.stop.signal);
         fill(this.result, report(found, repair.checked));
         // The node may not know yet what the check saw.
-        this.missing = found.missing_chunks - found.repaired_chunks;
+        this.missing = found.missing_chunks;
         this.load();
       } catch (error) {
         fill(
