@@ -213,8 +213,9 @@ step('downloads are listed with their progress', async () => {
   await page.waitForText('Downloading “Concert.mkv”');
   await page.click('.toast:last-child .button', 'Show');
   await says('Concert.mkv', '5.0 MiB of 12.0 MiB · ');
-  await says('Concert.mkv', '/s · ');
-  check(/ left$/m.test(await words('Concert.mkv')), `the time left is told: ${await words('Concert.mkv')}`);
+  // The rate and the time left stand there while something comes, which may be over by now.
+  const told = await words('Concert.mkv');
+  check(/(\/s · .* left|nothing comes at the moment)$/m.test(told), `how fast it comes is told: ${told}`);
   same(
     await page.eval(() => document.querySelector('.nav-transfers .badge [aria-hidden]').textContent),
     '1',
