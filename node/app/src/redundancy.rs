@@ -5,7 +5,7 @@
 //! the chunks that others are made from. What a leaf shows is said in spec/wire.md.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use commonhold_client::types::{AtRisk, CheckReport, CheckedProvider, Incomplete};
@@ -32,6 +32,13 @@ struct Seen {
 }
 
 impl Seen {
+    /// What is needed below `path`, or by everything, as the drive is now.
+    async fn of(drive: &Drive, path: Option<&DrivePath>) -> Result<Self, ApiFault> {
+        let mut seen = Self::default();
+        drive.needs(path, |needs| seen.take_in(needs)).await.map_err(super::api::drive_fault)?;
+        Ok(seen)
+    }
+
     fn take_in(&mut self, needs: commonhold_drive::Needs<'_>) {
         self.files += u64::from(needs.is_file);
         let mut own = Vec::with_capacity(needs.segments.len());
@@ -80,13 +87,7 @@ pub async fn check(
 ) -> Result<CheckReport, ApiFault> {
     let begun = Instant::now();
     let internal = |why: String| ApiFault::internal(why);
-    let seen = Mutex::new(Seen::default());
-    let take_in = |needs: commonhold_drive::Needs<'_>| {
-        seen.lock().unwrap_or_else(PoisonError::into_inner).take_in(needs);
-    };
-    drive.needs(path, take_in).await.map_err(super::api::drive_fault)?;
-    let taken = |seen: Mutex<Seen>| seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let Seen { segments, mut paths, files, .. } = taken(seen);
+    let Seen { segments, mut paths, files, .. } = Seen::of(drive, path).await?;
     let segments: Arc<[Segment]> = segments.into();
     let Probed { mut chunks, providers, received } = owner.probe(segments.clone()).await.map_err(internal)?;
     let mut report = CheckReport {
@@ -108,12 +109,7 @@ pub async fn check(
     }
     if chunks.iter().any(|found| incomplete(found)) {
         // What was given up since, by a change of the drive or of a link, is missed by nobody.
-        let now = Mutex::new(Seen::default());
-        let take_in = |needs: commonhold_drive::Needs<'_>| {
-            now.lock().unwrap_or_else(PoisonError::into_inner).take_in(needs);
-        };
-        drive.needs(path, take_in).await.map_err(super::api::drive_fault)?;
-        let needed = taken(now).places;
+        let needed = Seen::of(drive, path).await?.places;
         for (segment, found) in segments.iter().zip(&mut chunks) {
             if incomplete(found) && !needed.contains_key(&segment.id()) {
                 found.clear();

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-use common::{Devnet, Node, PROGRAM, api_of, noise, signal, until};
+use common::{Devnet, Node, PROGRAM, answer, api_of, noise, signal, until};
 use commonhold_format::link::LinkRecord;
 use commonhold_format::segment::Segment;
 use serde_json::Value;
@@ -295,15 +295,6 @@ fn links_and_keys_are_made_and_taken_back() {
     assert!(listed.contains("backup") && !listed.contains(key["secret_key"].as_str().unwrap()));
     net.ok(&["s3", "key", "remove", "-y", key["access_key"].as_str().unwrap()]);
     assert_eq!(net.json(&["s3"])["keys"], serde_json::json!([]));
-}
-
-/// What a server answers, head and body.
-fn answer(host: &str, path: &str) -> Vec<u8> {
-    let mut stream = std::net::TcpStream::connect(host).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
-    answer
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{Devnet, signal, until};
+use common::{Devnet, answer, signal, until};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 
 /// Records every packet on loopback into a file, once it has said so.
@@ -122,15 +122,8 @@ fn attack_17_and_19_nobody_else_sees_names_contents_sizes_shapes_or_secrets() {
     let gateway = net.description["owner"]["gateway"].as_str().unwrap().to_owned();
     let id = link.split("/s/").nth(1).unwrap().split('#').next().unwrap();
     let secret = BASE64URL_NOPAD.decode(link.split('#').nth(1).unwrap().as_bytes()).unwrap();
-    let asked = |path: &str| {
-        let address = gateway.trim_start_matches("http://");
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
-        answer
-    };
-    assert!(asked(&format!("/s/{id}/record")).starts_with(b"HTTP/1.1 200"));
+    let asked = answer(gateway.trim_start_matches("http://"), &format!("/s/{id}/record"));
+    assert!(asked.starts_with(b"HTTP/1.1 200"));
     // One's own node opens it from standard input.
     let mut child = Command::new(common::PROGRAM)
         .arg("--data-dir")
@@ -186,13 +179,9 @@ fn attack_17_and_19_nobody_else_sees_names_contents_sizes_shapes_or_secrets() {
     // Nor in the log of the owner's own node, in its metrics, or on a command line of this machine.
     let owner = &net.description["owner"];
     let log = net.dir.join("owner").join("node.log");
-    let metrics = owner["api"].as_str().unwrap().trim_start_matches("http://");
-    let mut stream = std::net::TcpStream::connect(metrics).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {metrics}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 200") && contains(&answer, b"commonhold_"));
-    let mut shown = vec![("the owner's log", fs::read(log).unwrap()), ("the metrics", answer)];
+    let metrics = answer(owner["api"].as_str().unwrap().trim_start_matches("http://"), "/metrics");
+    assert!(metrics.starts_with(b"HTTP/1.1 200") && contains(&metrics, b"commonhold_"));
+    let mut shown = vec![("the owner's log", fs::read(log).unwrap()), ("the metrics", metrics)];
     for process in fs::read_dir("/proc").unwrap() {
         // Processes end meanwhile.
         if let Ok(line) = fs::read(process.unwrap().path().join("cmdline")) {

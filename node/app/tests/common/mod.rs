@@ -44,6 +44,15 @@ pub fn api_of(node: &Value, what: &str) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
+/// What a server answers, head and body.
+pub fn answer(host: &str, path: &str) -> Vec<u8> {
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+    answer
+}
+
 pub fn noise(len: usize, seed: u8) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 32);
     let mut state = [seed; 32];
