@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail, ensure};
+use commonhold_format::policy::package::read_leb128;
 use commonhold_format::policy::{API_VERSION, Kind};
 use commonhold_format::statement::Capability;
 use wit_component::{ComponentEncoder, DecodedWasm};
@@ -90,11 +91,11 @@ fn without_custom(bytes: &[u8], drop: impl Fn(&str) -> bool) -> Result<Vec<u8>> 
     let (mut out, mut at) = (bytes[..8].to_vec(), 8);
     while at < bytes.len() {
         let cut = "it is cut off";
-        let (len, contents) = leb128(bytes, at + 1).context(cut)?;
-        let end = contents.checked_add(len).filter(|end| *end <= bytes.len()).context(cut)?;
+        let (len, contents) = read_leb128(bytes, at + 1).context(cut)?;
+        let end = contents.checked_add(len as usize).filter(|end| *end <= bytes.len()).context(cut)?;
         let name = || {
-            let (len, name) = leb128(&bytes[..end], contents)?;
-            std::str::from_utf8(bytes[..end].get(name..name.checked_add(len)?)?).ok()
+            let (len, name) = read_leb128(&bytes[..end], contents)?;
+            std::str::from_utf8(bytes[..end].get(name..name.checked_add(len as usize)?)?).ok()
         };
         if bytes[at] != 0 || !name().is_some_and(&drop) {
             out.extend_from_slice(&bytes[at..end]);
@@ -102,18 +103,4 @@ fn without_custom(bytes: &[u8], drop: impl Fn(&str) -> bool) -> Result<Vec<u8>> 
         at = end;
     }
     Ok(out)
-}
-
-/// An unsigned LEB128 of at most 32 bits, and where it ends.
-fn leb128(bytes: &[u8], mut at: usize) -> Option<(usize, usize)> {
-    let mut value = 0_u64;
-    for shift in (0..35).step_by(7) {
-        let byte = *bytes.get(at)?;
-        at += 1;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((usize::try_from(u32::try_from(value).ok()?).ok()?, at));
-        }
-    }
-    None
 }
