@@ -191,6 +191,23 @@ step('files dropped on a folder go into it', async () => {
   await page.close();
 });
 
+/** Screenshots of downloads on a phone and a desk, light and dark: all fits and can be read. */
+async function looked(page, name) {
+  for (const [width, height] of [
+    [360, 740],
+    [1280, 800],
+  ]) {
+    await page.resize(width, height, { touch: width < 500 });
+    for (const dark of [false, true]) {
+      await page.scheme(dark);
+      await page.screenshot(join(shots, `${name}-${width}${dark ? '-dark' : ''}.png`));
+      same(await page.overflow(), [], `downloads at ${width} px reach beyond the screen`);
+      same(await faint(page), [], `downloads at ${width} px: contrast`);
+    }
+  }
+  await page.scheme(false);
+}
+
 step('downloads are listed with their progress', async () => {
   const downloads = join(scratch, 'down');
   mkdirSync(downloads, { recursive: true });
@@ -231,19 +248,7 @@ step('downloads are listed with their progress', async () => {
   await page.click('.nav-transfers');
   await says('Photos.tar', '3.0 MiB so far · ');
   await says('Lease.pdf', 'waiting for its turn');
-  for (const [width, height] of [
-    [360, 740],
-    [1280, 800],
-  ]) {
-    await page.resize(width, height, { touch: width < 500 });
-    for (const dark of [false, true]) {
-      await page.scheme(dark);
-      await page.screenshot(join(shots, `downloads-running-${width}${dark ? '-dark' : ''}.png`));
-      same(await page.overflow(), [], `downloads at ${width} px reach beyond the screen`);
-      same(await faint(page), [], `downloads at ${width} px: contrast`);
-    }
-  }
-  await page.scheme(false);
+  await looked(page, 'downloads-running');
   same(await unnamed(page), [], 'downloads: names');
   // A page that is loaded again finds what its browser fetches.
   await page.click('.transfer:first-child [aria-label="Cancel"]');
@@ -279,19 +284,7 @@ step('downloads are listed with their progress', async () => {
   await page.click('.nav-transfers');
   await says('Lease.pdf', 'failed');
   await says('Lease.pdf', 'oo few chunks can be fetched');
-  for (const [width, height] of [
-    [360, 740],
-    [1280, 800],
-  ]) {
-    await page.resize(width, height, { touch: width < 500 });
-    for (const dark of [false, true]) {
-      await page.scheme(dark);
-      await page.screenshot(join(shots, `downloads-ended-${width}${dark ? '-dark' : ''}.png`));
-      same(await page.overflow(), [], `downloads at ${width} px reach beyond the screen`);
-      same(await faint(page), [], `downloads at ${width} px: contrast`);
-    }
-  }
-  await page.scheme(false);
+  await looked(page, 'downloads-ended');
   await page.resize(1280, 900);
   await node('break 99999999 /Documents/Lease.pdf');
   await page.click('.button', 'Clear ended');
